@@ -15,7 +15,7 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { BaseHandler, type LevelName } from "@std/log/base-handler";
+import { BaseHandler } from "@std/log/base-handler";
 import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
 
@@ -41,6 +41,8 @@ const GRACE_MS = 5000;
 /** Something a client did wrong; the message says what, to its user and in the log alike. */
 export class Fault extends Error {
   /**
+   * A fault, to be thrown.
+   *
    * @param event The fault in a word: the `event` of its log record.
    * @param message What is wrong, in a person's words.
    * @param outcome What follows: an answer (`"refuse"`), an answer and the end of the connection
@@ -97,7 +99,7 @@ export class Framer {
   #depth = 0; // containers open around the next header ...
   #marks = new Uint32Array(MAX_DEPTH); // ... each closed when #owed is back at its mark
 
-  /** @param maxMessageBytes The longest value that is let through, in bytes. */
+  /** A framer that lets no value through of more than `maxMessageBytes`. */
   constructor(readonly maxMessageBytes: number = MAX_MESSAGE_BYTES) {
     this.#buffer = new Uint8Array(maxMessageBytes + READ_BYTES);
   }
@@ -168,6 +170,7 @@ export class Framer {
     const message = this.#buffer.subarray(this.#start, this.#scan);
     this.#start = this.#scan;
     this.#owed = 1;
+    this.#depth = 0;
     return message;
   }
 
@@ -256,12 +259,33 @@ function recognize(bytes: Uint8Array): string {
 
 // -------------------------------------------------------------------------------- the log --
 
-/** What comes with a record: as its first argument in `@std/log`, beside the message in JSON. */
-interface Fields {
+/** A level of `@std/log` that the server uses. */
+export type Level = "DEBUG" | "INFO" | "WARN" | "ERROR";
+
+/** What comes with a record: its first argument in `@std/log`, beside the message in JSON. */
+export interface LogFields {
+  /** What has happened, in a word: `request`, `refused`, `idle`, `stopped` and so on. */
   event: string;
+  /** The client's address and port. */
   client?: string;
+  /** What an acknowledged client has sent. */
   student?: Student;
-  [more: string]: unknown;
+  /** More, for JSON. */
+  [name: string]: unknown;
+}
+
+/** Where the server reports. A `Logger` of `@std/log` is one. */
+export interface LabLogger {
+  /** Of interest to a maintainer only: a client has closed. */
+  debug(message: string, fields: LogFields): unknown;
+  /** As it should be: the lines of the lab. */
+  info(message: string, fields: LogFields): unknown;
+  /** A client's fault. */
+  warn(message: string, fields: LogFields): unknown;
+  /** The server's fault. */
+  error(message: string, fields: LogFields): unknown;
+  /** If these hold records back, as a `FileHandler` does, their `flush` is called before an answer. */
+  readonly handlers: object[];
 }
 
 /** Makes visible what could forge a line or move the cursor: controls, line separators, overrides. */
@@ -280,12 +304,12 @@ function escape(text: string): string {
 class LabHandler extends BaseHandler {
   #roster = "";
 
-  constructor(level: LevelName, json: boolean) {
+  constructor(level: Level, json: boolean) {
     super(level, { formatter: json ? formatJson : formatText });
   }
 
   override handle(record: LogRecord): void {
-    const { event } = record.args[0] as Fields;
+    const { event } = record.args[0] as LogFields;
     const line = this.format(record) + "\n";
     if (event === "request" || event === "listening") this.#roster += line;
     else this.log(line);
@@ -309,7 +333,7 @@ class LabHandler extends BaseHandler {
 
 function formatText({ levelName, msg }: LogRecord): string {
   if (levelName === "INFO") return msg;
-  const color = { WARN: "\x1b[33m", ERROR: "\x1b[31m" }[levelName];
+  const color = levelName === "WARN" ? "\x1b[33m" : levelName === "ERROR" ? "\x1b[31m" : undefined;
   if (color === undefined || Deno.noColor || !Deno.stderr.isTerminal()) {
     return `${levelName} ${msg}`;
   }
@@ -317,7 +341,7 @@ function formatText({ levelName, msg }: LogRecord): string {
 }
 
 function formatJson({ datetime, levelName, msg, args }: LogRecord): string {
-  const { student, ...fields } = args[0] as Fields;
+  const { student, ...fields } = args[0] as LogFields;
   const record = { time: datetime, level: levelName, ...fields, ...student, message: msg };
   // JSON readers round integers beyond 2 ** 53: those go as strings.
   const plain = (_key: string, value: unknown) =>
@@ -341,12 +365,15 @@ function writeAllSync(out: { writeSync(bytes: Uint8Array): number }, text: strin
 }
 
 /** Sends on what a logger's handlers hold back: ours, or a `FileHandler` as well. */
-function flush(logger: Logger): void {
+function flush(logger: LabLogger): void {
   for (const handler of logger.handlers as { flush?(): void }[]) handler.flush?.();
 }
 
 /** A logger that writes as the lab wants it: its roster to standard output, problems to standard error. */
-export function createLogger(level: LevelName = "INFO", format: "text" | "json" = "text"): Logger {
+export function createLogger(
+  level: Level = "INFO",
+  format: "text" | "json" = "text",
+): LabLogger {
   return new Logger("lab", level, { handlers: [new LabHandler(level, format === "json")] });
 }
 
@@ -378,7 +405,7 @@ class Session {
   constructor(
     readonly conn: Deno.TcpConn,
     readonly framer: Framer,
-    readonly logger: Logger,
+    readonly logger: LabLogger,
     readonly idleTimeout: number,
   ) {
     this.#peer = address(conn.remoteAddr);
@@ -603,7 +630,7 @@ class Session {
     }
   }
 
-  #fields(event: string): Fields {
+  #fields(event: string): LogFields {
     return { event, client: this.#peer };
   }
 }
@@ -631,7 +658,7 @@ export interface ServeOptions {
   /** Called once the server listens. */
   onListen?: (address: Deno.NetAddr) => void;
   /** Where everything is reported. @default {createLogger()} */
-  logger?: Logger;
+  logger?: LabLogger;
 }
 
 /** How many a server has served. */

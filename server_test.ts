@@ -1,0 +1,936 @@
+/**
+ * Tests of the lab server: real servers on free ports, real sockets, real processes.
+ *
+ * `deno task test` gives the permissions. Without them the tests that need the network or a
+ * subprocess are reported as ignored, and the rest runs.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { BaseHandler } from "@std/log/base-handler";
+import { Logger } from "@std/log/logger";
+import { decode, encode } from "@std/msgpack";
+import { createLogger, Fault, Framer, serve, type ServeOptions, submit } from "./main.ts";
+
+// ------------------------------------------------------------------ what may run here --
+
+async function isGranted(...permissions: Deno.PermissionDescriptor[]): Promise<boolean> {
+  for (const permission of permissions) {
+    if ((await Deno.permissions.query(permission)).state !== "granted") return false;
+  }
+  return true;
+}
+
+const NET = await isGranted({ name: "net", host: "127.0.0.1" }, { name: "net", host: "[::1]" });
+const RUN = NET && await isGranted({ name: "run" }, { name: "read" }, { name: "write" });
+if (!RUN) {
+  console.log(
+    "Ignoring what needs --allow-net --allow-run --allow-read --allow-write: deno task test",
+  );
+}
+
+/** The output of a program, or nothing when it is not there or fails. */
+async function probe(program: string, ...args: string[]): Promise<string | undefined> {
+  try {
+    const { success, stdout } = await new Deno.Command(program, { args, stderr: "null" }).output();
+    return success ? new TextDecoder().decode(stdout) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const PYTHON = RUN && await probe("/usr/bin/python3", "-c", "import msgpack") !== undefined;
+const PRLIMIT = RUN && await probe("prlimit", "--version") !== undefined;
+const HAPROXY = RUN && await probe("haproxy", "-v") !== undefined;
+const IPV6 = NET && (() => {
+  try {
+    Deno.listen({ hostname: "::1", port: 0 }).close();
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+type TestBody = () => Promise<void>;
+const netTest = (name: string, fn: TestBody) => Deno.test({ name, ignore: !NET, fn });
+const runTest = (name: string, fn: TestBody, ignore = !RUN) => Deno.test({ name, ignore, fn });
+
+// --------------------------------------------------------------------- a server at hand --
+
+const ALICE = { student_name: "Alice Brown", github_username: "abrown", sid: 123456789 };
+const ALICE_LINE = "Connected: Student: Alice Brown, Github Username: abrown, sid: 123456789";
+const REQUEST = encode(ALICE);
+
+interface Entry {
+  level: string;
+  message: string;
+  event: string;
+  client?: string;
+}
+
+/** Keeps the records, and tells who waits for one. */
+class Capture extends BaseHandler {
+  readonly entries: Entry[] = [];
+  #waiting: (() => void)[] = [];
+
+  constructor() {
+    super("DEBUG");
+  }
+
+  override handle({ levelName: level, msg: message, args }: Parameters<BaseHandler["handle"]>[0]) {
+    const { event, client } = args[0] as Entry;
+    this.entries.push({ level, message, event, client });
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  override log() {}
+
+  of(...levels: string[]): Entry[] {
+    return this.entries.filter(({ level }) => levels.includes(level));
+  }
+
+  get roster(): string[] {
+    return this.entries.filter(({ event }) => event === "request").map(({ message }) => message);
+  }
+
+  /** Settles when as many records of this event are there. */
+  async until(event: string, count = 1): Promise<void> {
+    while (this.entries.filter((entry) => entry.event === event).length < count) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+}
+
+/** A server in this process; disposing of it stops it and proves that it could be stopped. */
+class Lab {
+  readonly log = new Capture();
+  readonly #stop = new AbortController();
+  readonly #server;
+  readonly port: number;
+
+  constructor(readonly options: ServeOptions = {}) {
+    const logger = new Logger("test", "DEBUG", { handlers: [this.log] });
+    this.#server = serve({ port: 0, signal: this.#stop.signal, logger, ...options });
+    this.port = this.#server.addr.port;
+  }
+
+  get served() {
+    return this.#server.finished;
+  }
+
+  stop(): void {
+    this.#stop.abort();
+  }
+
+  connect(): Promise<Client> {
+    return Client.connect(this.port, this.options.hostname);
+  }
+
+  /** A well-behaved client is served: the proof that nothing before it has done harm. */
+  async check(): Promise<void> {
+    const before = this.log.roster.length;
+    await submit(ALICE, { hostname: this.options.hostname, port: this.port });
+    assertEquals(this.log.roster.slice(before), [ALICE_LINE]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stop();
+    await this.#server.finished;
+  }
+}
+
+/** A client that does as it is told. */
+class Client {
+  #rest = new Uint8Array();
+
+  constructor(readonly conn: Deno.TcpConn) {}
+
+  static async connect(port: number, hostname = "127.0.0.1"): Promise<Client> {
+    const conn = await Deno.connect({ hostname, port });
+    conn.setNoDelay();
+    return new Client(conn);
+  }
+
+  get name(): string {
+    const { hostname, port } = this.conn.localAddr as Deno.NetAddr;
+    return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+  }
+
+  async send(bytes: Uint8Array): Promise<void> {
+    for (let sent = 0; sent < bytes.length;) sent += await this.conn.write(bytes.subarray(sent));
+  }
+
+  /** Sends each byte in a write of its own. */
+  async trickle(bytes: Uint8Array): Promise<void> {
+    for (let i = 0; i < bytes.length; i++) await this.send(bytes.subarray(i, i + 1));
+  }
+
+  /** One value, or `undefined` at the end of the stream. Not our own framing: `decode` judges. */
+  async receive(): Promise<unknown> {
+    const chunk = new Uint8Array(65536);
+    for (;;) {
+      for (let length = 1; length <= this.#rest.length; length++) {
+        const value = tryDecode(this.#rest.subarray(0, length));
+        if (value === undefined) continue;
+        this.#rest = this.#rest.slice(length);
+        return value;
+      }
+      const count = await this.conn.read(chunk);
+      if (count === null) {
+        assertEquals(this.#rest.length, 0);
+        return undefined;
+      }
+      this.#rest = new Uint8Array([...this.#rest, ...chunk.subarray(0, count)]);
+    }
+  }
+
+  /** All values up to the end of the stream. */
+  async receiveAll(): Promise<unknown[]> {
+    const values = [];
+    for (let value; (value = await this.receive()) !== undefined;) values.push(value);
+    return values;
+  }
+
+  async greeting(): Promise<void> {
+    assertEquals(await this.receive(), { clientid: (this.conn.localAddr as Deno.NetAddr).port });
+  }
+
+  /** Closes with unread bytes in the kernel, which makes it send a reset. */
+  async reset(): Promise<void> {
+    await this.conn.read(new Uint8Array(1)); // of the greeting: the rest of it stays unread
+    this.conn.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.conn[Symbol.dispose]();
+  }
+}
+
+function tryDecode(bytes: Uint8Array): unknown {
+  try {
+    return decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function isError(value: unknown): value is { error: string } {
+  return typeof Object(value).error === "string" && Object.keys(Object(value)).length === 1;
+}
+
+function bytes(...parts: (string | number | Uint8Array | number[])[]): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(
+    parts.flatMap((part) =>
+      typeof part === "string"
+        ? [...part].map((char) => char.charCodeAt(0))
+        : typeof part === "number"
+        ? part
+        : [...part]
+    ),
+  );
+}
+
+// ------------------------------------------------------------------------- the framing --
+
+/** What a framer finds when the bytes come in these pieces. */
+function frames(pieces: Uint8Array[], limit = 1 << 20): Uint8Array[] {
+  const framer = new Framer(limit);
+  const found: Uint8Array[] = [];
+  for (let piece of pieces) {
+    while (piece.length > 0) {
+      const { free } = framer;
+      const count = Math.min(free.length, piece.length);
+      free.set(piece.subarray(0, count));
+      framer.filled(count);
+      piece = piece.subarray(count);
+      for (let message; (message = framer.next()) !== undefined;) found.push(message.slice());
+    }
+  }
+  return found;
+}
+
+const oneByOne = (whole: Uint8Array) => Array.from(whole, (_, i) => whole.subarray(i, i + 1));
+
+/** Every type of the specification, with every length at which the encoding changes. */
+function everyType(): Uint8Array[] {
+  const lengths = [0, 1, 15, 16, 31, 32, 255, 256, 65535, 65536];
+  const map = (size: number) =>
+    Object.fromEntries(Array.from({ length: size }, (_, i) => [`k${i}`, i]));
+  const integers = [0, 1, 127, 128, 255, 256, 65535, 65536, 2 ** 32 - 1];
+  const negatives = [-1, -32, -33, -128, -129, -32768, -32769, -(2 ** 31)];
+  const bigs = [2n ** 63n - 1n, -(2n ** 63n), 2n ** 64n - 1n, 0n];
+  const values = [
+    ...[null, true, false, 1.5, -0.1, NaN, Infinity],
+    ...integers,
+    ...negatives,
+    ...bigs,
+    ...lengths.map((length) => "x".repeat(length)),
+    ...lengths.map((length) => new Uint8Array(length)),
+    ...lengths.map((length) => new Array(length).fill(7)),
+    ...lengths.map(map),
+    [[], {}, [[]], { a: [{ b: [null] }] }, "", [1, [2, [3]], 4]],
+  ];
+  const extensions = [
+    ...[1, 2, 4, 8, 16].map((size, i) => bytes(0xd4 + i, 5, new Uint8Array(size))),
+    bytes(0xc7, 0, 5),
+    bytes(0xc7, 255, 5, new Uint8Array(255)),
+    bytes(0xc8, 1, 0, 5, new Uint8Array(256)),
+    bytes(0xc9, 0, 1, 0, 0, 5, new Uint8Array(65536)),
+    bytes(0xca, 0x3f, 0x80, 0, 0), // float 32, which encode never makes
+  ];
+  return [...values.map((value) => encode(value)), ...extensions];
+}
+
+Deno.test("framing: every type and length, whole and in one piece with all others", () => {
+  const all = everyType();
+  for (const message of all) assertEquals(frames([message]), [message]);
+  assertEquals(frames([bytes(...all)]).length, all.length);
+  assertEquals(frames([bytes(...all)]), all);
+});
+
+Deno.test("framing: every type and length, byte by byte and split in two at every place", () => {
+  for (const message of everyType()) {
+    assertEquals(frames(oneByOne(message)), [message]);
+    for (let at = 1; at < Math.min(message.length, 600); at++) {
+      assertEquals(frames([message.subarray(0, at), message.subarray(at)]).length, 1);
+    }
+  }
+});
+
+Deno.test("framing: a value of the limit passes; one byte more is refused by its header alone", () => {
+  const limit = 100;
+  const fits = [
+    encode("x".repeat(98)),
+    encode(new Uint8Array(98)),
+    encode(new Array(97).fill(1)),
+    bytes(0xc7, 97, 5, new Uint8Array(97)),
+  ];
+  for (const message of fits) {
+    assertEquals(message.length, limit);
+    assertEquals(frames(oneByOne(message), limit), [message]);
+    assertEquals(fault(() => frames([message], limit - 1)), "too-long");
+  }
+  // deno-fmt-ignore
+  const headers = [
+    bytes(0xd9, 99), bytes(0xda, 0, 98), bytes(0xdb, 255, 255, 255, 255), // str
+    bytes(0xc4, 99), bytes(0xc5, 1, 0), bytes(0xc6, 255, 255, 255, 255), // bin
+    bytes(0xdc, 0, 98), bytes(0xdd, 255, 255, 255, 255), // array
+    bytes(0xde, 0, 49), bytes(0xdf, 255, 255, 255, 255), // map
+    bytes(0xc7, 98), bytes(0xc8, 1, 0), bytes(0xc9, 255, 255, 255, 255), // ext
+    bytes(0xdc, 0, 50, 0xdc, 0, 50), // 50 values in one of 50 values
+    bytes(0x92, 0xd9, 94, new Uint8Array(94), 0xa3), // the second of two strings
+  ];
+  for (const header of headers) {
+    assertEquals(fault(() => frames(oneByOne(header), limit)), "too-long");
+  }
+});
+
+Deno.test("framing: nesting ends at 64, and 0xc1 is refused wherever it stands", () => {
+  const nest = (depth: number) => bytes(new Array(depth).fill(0x91), 0xc0);
+  assertEquals(frames([nest(64)]).length, 1);
+  assertEquals(fault(() => frames([nest(65)])), "malformed");
+  const wide = bytes(0x9f, ...Array.from({ length: 15 }, () => nest(63))); // deep 15 times, one after the other
+  assertEquals(frames([wide, wide]), [wide, wide]);
+  for (const message of [bytes(0xc1), bytes(0x92, 1, 0xc1), bytes(0x81, 0xa1, "k", 0xc1)]) {
+    assertEquals(fault(() => frames(oneByOne(message))), "malformed");
+  }
+});
+
+Deno.test("framing: the buffer stays as it is, whatever comes", () => {
+  const framer = new Framer(1000);
+  const room = framer.free.buffer.byteLength;
+  const message = encode("x".repeat(990));
+  for (let i = 0; i < 1000; i++) {
+    for (const piece of [message.subarray(0, 700), message.subarray(700)]) {
+      framer.free.set(piece);
+      framer.filled(piece.length);
+      assertEquals(framer.next() === undefined, piece.length === 700);
+    }
+  }
+  assertEquals(framer.free.buffer.byteLength, room);
+});
+
+function fault(body: () => unknown): string {
+  try {
+    body();
+  } catch (error) {
+    if (error instanceof Fault) return error.event;
+    throw error;
+  }
+  return "none";
+}
+
+// ------------------------------------------------------------------- serving as it should --
+
+netTest("the lab's transcript, from both ends", async () => {
+  await using lab = new Lab();
+  const greeted: number[] = [];
+  await submit(ALICE, { port: lab.port, onGreeting: (id) => greeted.push(id) });
+  await lab.log.until("closed");
+  assertEquals(lab.log.of("INFO").map(({ message }) => message), [
+    `Listening at 127.0.0.1/${lab.port}`,
+    ALICE_LINE,
+  ]);
+  assertEquals(lab.log.entries.at(-1)?.client, `127.0.0.1:${greeted[0]}`);
+  lab.stop();
+  assertEquals(await lab.served, { clients: 1, requests: 1 });
+});
+
+netTest("a request byte by byte, and many in one piece, get the same answers", async () => {
+  await using lab = new Lab();
+  using client = await lab.connect();
+  await client.greeting();
+  await client.trickle(REQUEST);
+  assertEquals(await client.receive(), 1);
+  const many = bytes(...new Array(50).fill(REQUEST));
+  for (let at = 1; at < many.length; at += 97) {
+    await client.send(many.subarray(0, at));
+    await client.send(many.subarray(at));
+    for (let i = 0; i < 50; i++) assertEquals(await client.receive(), 1);
+  }
+});
+
+netTest(
+  "requests without waiting are answered in their order, also after a half-close",
+  async () => {
+    await using lab = new Lab();
+    using client = await lab.connect();
+    const requests = [];
+    const expected: unknown[] = [];
+    for (let sid = 0; sid < 3000; sid++) {
+      requests.push(encode(sid % 50 === 7 ? { ...ALICE, sid: null } : { ...ALICE, sid }));
+      expected.push(sid % 50 === 7 ? { error: "sid must be an integer or a string" } : 1);
+    }
+    await client.send(bytes(...requests));
+    await client.conn.closeWrite();
+    await client.greeting();
+    assertEquals(await client.receiveAll(), expected);
+    const sids = lab.log.roster.map((line) => Number(line.split("sid: ")[1]));
+    assertEquals(
+      sids,
+      Array.from({ length: 3000 }, (_, sid) => sid).filter((sid) => sid % 50 !== 7),
+    );
+  },
+);
+
+netTest(
+  "the second client is served when the first is gone, ten in the order in which they came",
+  async () => {
+    await using lab = new Lab();
+    const first = await lab.connect();
+    await first.greeting();
+    const others: Client[] = [];
+    for (let sid = 0; sid < 10; sid++) {
+      others.push(await lab.connect());
+      await others[sid].send(encode({ ...ALICE, sid }));
+    }
+    // Nothing for the second one while the first is served: its greeting comes behind the first's last answer.
+    const order: string[] = [];
+    const second = others[0].greeting().then(() => order.push("second greeted"));
+    await first.send(REQUEST);
+    assertEquals(await first.receive(), 1);
+    order.push("first answered");
+    first.conn.close();
+    await second;
+    assertEquals(order, ["first answered", "second greeted"]);
+    for (const client of others) {
+      if (client !== others[0]) await client.greeting();
+      assertEquals(await client.receive(), 1);
+      client.conn.close();
+    }
+    assertEquals(lab.log.roster.slice(1).map((line) => line.at(-1)), [..."0123456789"]);
+  },
+);
+
+netTest(
+  "a client that sends before it reads gets greeting and answer apart, fifty times",
+  async () => {
+    await using lab = new Lab();
+    for (let i = 0; i < 50; i++) {
+      const blocker = await lab.connect();
+      await blocker.greeting();
+      using client = await lab.connect();
+      await client.send(REQUEST);
+      const chunk = new Uint8Array(1000);
+      const reading = client.conn.read(chunk);
+      blocker.conn.close(); // now the request is there before the accept
+      const greeting = chunk.subarray(0, await reading ?? 0);
+      assertEquals(decode(greeting), { clientid: (client.conn.localAddr as Deno.NetAddr).port });
+      assertEquals(await client.receive(), 1);
+    }
+  },
+);
+
+netTest(
+  "nobody else waits: a client that reads first has its answer in less than 20 ms",
+  async () => {
+    await using lab = new Lab();
+    const times: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      using client = await lab.connect();
+      await client.greeting();
+      const start = performance.now();
+      await client.send(REQUEST);
+      assertEquals(await client.receive(), 1);
+      times.push(performance.now() - start);
+    }
+    assert(Math.min(...times) < 20, `${times}`); // the best of twenty: a busy machine may delay any of them
+  },
+);
+
+Deno.test({
+  name: "IPv6: ::1 is served and named in brackets",
+  ignore: !IPV6,
+  fn: async () => {
+    await using lab = new Lab({ hostname: "::1" });
+    assertEquals(lab.log.entries[0].message, `Listening at ::1/${lab.port}`);
+    await lab.check();
+    await lab.log.until("closed");
+    assert(lab.log.entries.at(-1)?.client?.startsWith("[::1]:"));
+  },
+});
+
+netTest("student ids of every kind, and other scripts, arrive as they are", async () => {
+  await using lab = new Lab();
+  using client = await lab.connect();
+  await client.greeting();
+  const sids = [0, -7, 2 ** 32 - 1, 123456789012n, 2n ** 64n - 1n, -(2n ** 63n), "007", "", "x-1"];
+  for (const sid of sids) {
+    await client.send(
+      encode({ student_name: "Zoë 李 Ωμέγα عمر", github_username: "", sid, extra: [{}] }),
+    );
+    assertEquals(await client.receive(), 1);
+  }
+  assertEquals(
+    lab.log.roster,
+    sids.map((sid) => `Connected: Student: Zoë 李 Ωμέγα عمر, Github Username: , sid: ${sid}`),
+  );
+});
+
+// -------------------------------------------------------------- when the client misbehaves --
+
+/** The one WARN record that this client has got, and no ERROR. */
+async function theWarning(lab: Lab, client: Client, event: string): Promise<string> {
+  await lab.log.until(event);
+  const own = lab.log.of("WARN", "ERROR").filter((entry) => entry.client === client.name);
+  assertEquals(own.map((entry) => [entry.level, entry.event]), [["WARN", event]]);
+  assert(own[0].message.startsWith(client.name + ": "), own[0].message);
+  return own[0].message;
+}
+
+const BAD_REQUESTS: [name: string, request: unknown, error: string][] = [
+  ["no name", { github_username: "a", sid: 1 }, "student_name is missing"],
+  ["two keys missing", { sid: 1 }, "student_name is missing, github_username is missing"],
+  ["a number as name", { ...ALICE, student_name: 5 }, "student_name must be a string"],
+  [
+    "binary as name",
+    { ...ALICE, student_name: new Uint8Array(3) },
+    "student_name must be a string",
+  ],
+  ["nil as user name", { ...ALICE, github_username: null }, "github_username must be a string"],
+  ["a fraction as id", { ...ALICE, sid: 1.5 }, "sid must be an integer or a string"],
+  [
+    "a float beyond all integers as id",
+    { ...ALICE, sid: 1e300 },
+    "sid must be an integer or a string",
+  ],
+  ["NaN as id", { ...ALICE, sid: NaN }, "sid must be an integer or a string"],
+  ["true as id", { ...ALICE, sid: true }, "sid must be an integer or a string"],
+  ["a list as id", { ...ALICE, sid: [1] }, "sid must be an integer or a string"],
+  ["an empty map", {}, "student_name is missing, github_username is missing, sid is missing"],
+];
+
+for (const [name, request, error] of BAD_REQUESTS) {
+  netTest(
+    `a map that is no request (${name}): an error, and the connection stays open`,
+    async () => {
+      await using lab = new Lab();
+      using client = await lab.connect();
+      await client.greeting();
+      await client.trickle(encode(request as Parameters<typeof encode>[0]));
+      assertEquals(await client.receive(), { error });
+      assertEquals(await theWarning(lab, client, "refused"), `${client.name}: ${error}`);
+      await client.send(REQUEST);
+      assertEquals(await client.receive(), 1);
+    },
+  );
+}
+
+netTest("a key __proto__ is no way to bring fields in, and no harm beside them", async () => {
+  await using lab = new Lab();
+  using client = await lab.connect();
+  await client.greeting();
+  const proto = bytes(0xa9, "__proto__");
+  for (const inherited of [REQUEST, encode(new Uint8Array(3)), encode([1])]) {
+    await client.send(bytes(0x82, proto, inherited, 0xa3, "sid", 1));
+    assertEquals(await client.receive(), {
+      error: "student_name is missing, github_username is missing",
+    });
+  }
+  await client.send(bytes(0x84, REQUEST.subarray(1), proto, 0x80));
+  assertEquals(await client.receive(), 1);
+});
+
+const PICKLE =
+  "the wire is MessagePack, and this looks like a Python pickle: use msgpack.packb and msgpack.unpackb instead";
+const pickled = bytes("}", 0x94, 0x8c, 12, "student_name", 0x94, 0x8c, 5, "Alice", 0x94, "s."); // {'student_name': 'Alice'}
+const FATAL: [name: string, bytes: Uint8Array, event: string, hint: string][] = [
+  ["an integer", bytes(1), "not-a-map", ""],
+  ["a string", encode("hello"), "not-a-map", ""],
+  ["an array", encode([ALICE]), "not-a-map", ""],
+  ["nil", encode(null), "not-a-map", ""],
+  ["binary", encode(new Uint8Array(5)), "not-a-map", ""],
+  ["0xc1", bytes(0xc1), "malformed", ""],
+  ["an extension", bytes(0x81, 0xa3, "sid", 0xd4, 1, 2), "malformed", "MessagePack"],
+  ["a timestamp", bytes(0x81, 0xa3, "sid", 0xd6, 0xff, 0, 0, 0, 0), "malformed", "MessagePack"],
+  ["an array as map key", bytes(0x81, 0x90, 1), "malformed", "MessagePack"],
+  ["nil as map key", bytes(0x81, 0xc0, 1), "malformed", "MessagePack"],
+  ["binary as map key", bytes(0x81, 0xc4, 1, 65, 1), "malformed", "MessagePack"],
+  [
+    "a map nested too deep",
+    bytes(0x81, 0xa1, "x", new Array(1000).fill(0x91)),
+    "malformed",
+    "nested",
+  ],
+  ["a long string", bytes(0xdb, 0xff, 0xff, 0xff, 0xff), "too-long", "4096"],
+  ["a request of 4097 bytes", encode({ ...ALICE, x: "x".repeat(4028) }), "too-long", "4096"],
+  ["a pickle, protocol 2", bytes(0x80, 2, pickled), "pickle", PICKLE],
+  [
+    "a pickle, protocol 4",
+    bytes(0x80, 4, 0x95, 30, 0, 0, 0, 0, 0, 0, 0, pickled),
+    "pickle",
+    PICKLE,
+  ],
+  [
+    "a pickle, protocol 5",
+    bytes(0x80, 5, 0x95, 30, 0, 0, 0, 0, 0, 0, 0, pickled),
+    "pickle",
+    PICKLE,
+  ],
+];
+
+for (const [name, stream, event, hint] of FATAL) {
+  netTest(`${name}: an error, and the connection is closed`, async () => {
+    await using lab = new Lab();
+    const errors = [];
+    for (const how of ["send", "trickle"] as const) {
+      using client = await lab.connect();
+      await client.greeting();
+      // What was sent behind the fault may meet a closed door.
+      const sending = client[how](stream).catch(() => {});
+      const [error, ...more] = await client.receiveAll();
+      assert(isError(error), String(error));
+      assertEquals(more, []);
+      errors.push(error.error);
+      await sending;
+      assert((await theWarning(lab, client, event)).includes(hint));
+      client.conn.close();
+      await lab.check();
+    }
+    assertEquals(errors[0], errors[1]); // in one piece or byte by byte
+    if (event === "pickle") assertEquals(errors[0], PICKLE);
+  });
+}
+
+const STRANGERS: [name: string, bytes: Uint8Array, hint: string][] = [
+  ["HTTP", bytes("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), "HTTP"],
+  ["TLS", bytes(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3), "TLS"],
+  ["JSON", bytes(JSON.stringify(ALICE)), "JSON"],
+  ["a pickle, protocol 0", bytes("(dp0\nVsid\np1\nI1\ns."), "pickle"],
+];
+
+for (const [name, stream, hint] of STRANGERS) {
+  netTest(`${name}: the log says what it looks like`, async () => {
+    await using lab = new Lab();
+    using client = await lab.connect();
+    await client.greeting();
+    await client.send(stream);
+    assert(isError(await client.receive()));
+    assert((await theWarning(lab, client, "not-a-map")).includes(hint));
+    assertEquals(await client.receive(), undefined);
+  });
+}
+
+netTest("a limit of its own: --max-message-bytes", async () => {
+  await using lab = new Lab({ maxMessageBytes: REQUEST.length });
+  await lab.check();
+  using client = await lab.connect();
+  await client.greeting();
+  await client.send(encode({ ...ALICE, student_name: ALICE.student_name + "!" }));
+  assert(isError(await client.receive()));
+  await theWarning(lab, client, "too-long");
+});
+
+netTest("silence: an error, and the next one's turn", async () => {
+  await using lab = new Lab({ idleTimeout: 100 });
+  using client = await lab.connect();
+  const [, error, ...more] = await client.receiveAll();
+  assertEquals(error, { error: "no whole request within 0.1 s" });
+  assertEquals(more, []);
+  await theWarning(lab, client, "timeout");
+  await lab.check();
+});
+
+netTest("a byte now and then does not count as a request", async () => {
+  await using lab = new Lab({ idleTimeout: 200 });
+  using client = await lab.connect();
+  await client.greeting();
+  const start = performance.now();
+  const answer = client.receive();
+  let over = false;
+  answer.then(() => over = true);
+  for (let i = 0; !over && i < REQUEST.length; i++) {
+    await client.send(REQUEST.subarray(i, i + 1));
+    await new Promise((resolve) => setTimeout(resolve, 20)); // the client's slowness is what is tested
+  }
+  assert(isError(await answer));
+  assert(performance.now() - start > 195);
+  await theWarning(lab, client, "timeout");
+  await lab.check();
+});
+
+netTest(
+  "a lab client that waits for ever after its answer gives way, without an error",
+  async () => {
+    await using lab = new Lab({ idleTimeout: 150 });
+    using client = await lab.connect();
+    using next = await lab.connect();
+    await client.greeting();
+    await client.send(REQUEST);
+    assertEquals(await client.receiveAll(), [1]);
+    assert((await theWarning(lab, client, "idle")).includes("next client"));
+    await next.greeting();
+  },
+);
+
+netTest("an answer begins the limit anew", async () => {
+  await using lab = new Lab({ idleTimeout: 250 });
+  using client = await lab.connect();
+  await client.greeting();
+  const start = performance.now();
+  while (performance.now() - start < 700) {
+    await client.send(REQUEST);
+    assertEquals(await client.receive(), 1);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+  await client.send(REQUEST.subarray(0, 9)); // half-sent: this time an error
+  assertEquals(await client.receive(), { error: "no whole request within 0.25 s, only 9 bytes" });
+  await theWarning(lab, client, "timeout");
+});
+
+netTest("a client that never reads its answers cannot hold the server", async () => {
+  await using lab = new Lab({ idleTimeout: 300 });
+  using client = await lab.connect();
+  using next = await lab.connect();
+  // Each of these bytes is an empty map and gets 70 bytes of error: soon nothing more fits between the two.
+  const flood = bytes(
+    ...new Array(20).fill(0).flatMap(() => [new Uint8Array(90).fill(0x80), REQUEST]),
+  );
+  const flooding = (async () => {
+    for (;;) await client.send(flood);
+  })().catch(() => {});
+  await next.greeting();
+  client.conn.close();
+  await flooding;
+  const last = lab.log.entries.findLast((entry) => entry.client === client.name);
+  assertEquals([last?.level, last?.event], ["WARN", "stalled"]);
+});
+
+netTest("a stream that ends inside a message: a warning with the bytes left over", async () => {
+  await using lab = new Lab();
+  for (const half of [false, true]) {
+    using client = await lab.connect();
+    await client.greeting();
+    await client.send(bytes(REQUEST, REQUEST.subarray(0, 10)));
+    assertEquals(await client.receive(), 1);
+    if (half) await client.conn.closeWrite();
+    else client.conn.close();
+    await lab.log.until("truncated", half ? 2 : 1);
+    assert(lab.log.of("WARN").at(-1)?.message.includes("10 bytes"));
+    if (half) assertEquals(await client.receive(), undefined);
+  }
+  assertEquals(lab.log.of("WARN").length, 2);
+  await lab.check();
+});
+
+netTest("a client that connects and leaves, or resets, is no news: a health check", async () => {
+  await using lab = new Lab();
+  const leaves = await lab.connect();
+  await leaves.greeting();
+  leaves.conn.close();
+  await lab.log.until("closed");
+  const resets = await lab.connect();
+  await resets.reset();
+  await lab.log.until("reset");
+  await lab.check();
+  assertEquals(lab.log.of("WARN", "ERROR"), []);
+});
+
+netTest("a reset in mid-work is a warning", async () => {
+  await using lab = new Lab();
+  using client = await lab.connect();
+  const name = client.name;
+  await client.send(REQUEST.subarray(0, 10));
+  await client.reset();
+  await lab.log.until("reset");
+  assertEquals(lab.log.of("WARN").map(({ event, client }) => [event, client]), [["reset", name]]);
+  await lab.check();
+});
+
+netTest(
+  "lingering close: with 1 MB under way the error is readable, and the end comes soon",
+  async () => {
+    await using lab = new Lab();
+    using client = await lab.connect();
+    await client.greeting();
+    const sending = client.send(bytes(0xc1, new Uint8Array(1 << 20))).catch(() => {});
+    await lab.log.until("malformed"); // the fault is known, most of the megabyte is still to come
+    await sending;
+    assert(isError(await client.receive()));
+    assertEquals(await client.receive(), undefined);
+    client.conn.close();
+    await lab.check();
+  },
+);
+
+netTest("lingering close: a client that never stops sending is dropped", async () => {
+  await using lab = new Lab();
+  using client = await lab.connect();
+  using next = await lab.connect();
+  const start = performance.now();
+  const flooding = (async () => {
+    for (;;) await client.send(new Uint8Array(65536).fill(0xc1));
+  })().catch(() => {});
+  await next.greeting();
+  assert(performance.now() - start < 5000);
+  await flooding;
+  await theWarning(lab, client, "malformed");
+});
+
+netTest("a client that sends every answer back is stopped", async () => {
+  await using lab = new Lab();
+  using client = await lab.connect();
+  let answers = 0;
+  for (let value; (value = await client.receive()) !== undefined; answers++) {
+    await client.send(encode(value as Parameters<typeof encode>[0])).catch(() => {});
+  }
+  assertEquals(answers, 101); // the greeting and a hundred errors
+  assert(lab.log.of("WARN").length <= 100);
+  await lab.check();
+});
+
+netTest("what a client sends can forge no line and move no cursor", async () => {
+  await using lab = new Lab();
+  using client = await lab.connect();
+  await client.greeting();
+  const controls = [
+    0,
+    7,
+    8,
+    9,
+    10,
+    13,
+    27,
+    127,
+    0x85,
+    0x9b,
+    0x2028,
+    0x2029,
+    0x202e,
+    0x2066,
+    0x200f,
+    0x61c,
+  ];
+  const student_name = controls.map((code) => "é" + String.fromCharCode(code)).join("") + "漢🎓";
+  await client.send(
+    encode({ ...ALICE, student_name, github_username: "a\nConnected: Student: Eve" }),
+  );
+  assertEquals(await client.receive(), 1);
+  const shown = controls.map((code) => "é\\u" + code.toString(16).padStart(4, "0")).join("") +
+    "漢🎓";
+  assertEquals(lab.log.roster, [
+    `Connected: Student: ${shown}, Github Username: a\\u000aConnected: Student: Eve, sid: 123456789`,
+  ]);
+});
+
+netTest(
+  "a fault of our own: logged as ERROR with its place, the client told, the next one served",
+  async () => {
+    const log = new Capture();
+    const logger = new Logger("test", "DEBUG", { handlers: [log] });
+    let broken = true;
+    const flush = () => {
+      if (!broken) return;
+      broken = false;
+      throw new TypeError("the roster\ncannot be written");
+    };
+    const handlers = [log, { flush }];
+    const bind = (level: "debug" | "info" | "warn" | "error") => logger[level].bind(logger);
+    const flaky = {
+      debug: bind("debug"),
+      info: bind("info"),
+      warn: bind("warn"),
+      error: bind("error"),
+      handlers,
+    };
+    broken = false;
+    await using lab = new Lab({ logger: flaky });
+    broken = true;
+    using client = await lab.connect();
+    await client.greeting();
+    await client.send(REQUEST);
+    assertEquals(await client.receive(), { error: "the server has failed, not you" }); // and no acknowledgement
+    assertEquals(await client.receive(), undefined);
+    const [error] = log.of("ERROR");
+    assertEquals([error.event, error.client], ["bug", client.name]);
+    assert(error.message.includes("TypeError") && error.message.includes("main.ts"), error.message);
+    assert(!error.message.includes("\n"));
+    client.conn.close();
+    await submit(ALICE, { port: lab.port });
+  },
+);
+
+netTest("a logger that fails altogether cannot end the server", async () => {
+  const fail = () => {
+    throw new Error("no log today");
+  };
+  let quiet = true;
+  const info = () => quiet || fail();
+  const logger = { debug: fail, info, warn: fail, error: fail, handlers: [] };
+  const { error } = console;
+  const seen: unknown[] = [];
+  console.error = (message) => seen.push(message);
+  try {
+    await using lab = new Lab({ logger });
+    quiet = false;
+    for (let i = 0; i < 3; i++) {
+      using client = await lab.connect();
+      await client.greeting();
+      await client.send(REQUEST);
+      await client.receiveAll().catch(() => {});
+    }
+    quiet = true;
+  } finally {
+    console.error = error;
+  }
+  assertEquals(seen.map(String), new Array(3).fill("Error: no log today"));
+});
+
+netTest(
+  "200 connections at once against a backlog of 10: the served ones in order, the server sound",
+  async () => {
+    await using lab = new Lab({ idleTimeout: 500 });
+    const outcomes = await Promise.allSettled(Array.from({ length: 200 }, async (_, sid) => {
+      await submit({ ...ALICE, sid }, { port: lab.port });
+      return sid;
+    }));
+    const served = outcomes.flatMap((outcome) =>
+      outcome.status === "fulfilled" ? [outcome.value] : []
+    );
+    assert(served.length >= 10);
+    const sids = lab.log.roster.map((line) => Number(line.split("sid: ")[1]));
+    assertEquals(sids.toSorted((a, b) => a - b), served); // each once, and nobody else
+    await lab.check();
+  },
+);
