@@ -8,9 +8,6 @@
  * deno run --allow-net main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
  * ```
  *
- * The file reads in the order in which a connection lives: the framing, one request, the log,
- * one client, the listening loop, the client's side, the command line.
- *
  * @module
  */
 
@@ -21,49 +18,39 @@ import { decode, encode } from "@std/msgpack";
 
 const VERSION = "1.0.0";
 
-/** What the server answers to a request that it has taken and printed: the lab says `1`. */
-const ACKNOWLEDGEMENT = 1;
-/** Bytes. A request of the lab takes about 80. */
-const MAX_MESSAGE_BYTES = 4096;
-/** Containers within containers. A request needs one; a decoder that recurses survives this many. */
-const MAX_DEPTH = 64;
-/** Bytes asked of the kernel at once: some 800 requests of a client that does not wait. */
-const READ_BYTES = 65536;
-/** Requests refused in a row that end the session: some clients send every answer back, forever. */
-const MAX_REFUSED = 100;
-/** ms. The wait that keeps a first answer from arriving together with the greeting. */
-const EARLY_MS = 20;
-/** ms. How long a closing connection still reads and drops, so that the client can read why. */
-const LINGER_MS = 1000;
-/** ms. What the current client gets when the server is told to stop. */
-const GRACE_MS = 5000;
+const ACKNOWLEDGEMENT = 1; // the lab's answer to a request that it has printed
+const MAX_MESSAGE_BYTES = 4096; // a request of the lab takes about 80
+const MAX_DEPTH = 64; // containers within containers: any recursive decoder survives this many
+const READ_BYTES = 65536; // asked of the kernel at once: 800 requests of a client that never waits
+const MAX_REFUSALS = 100; // in a row: some clients send every answer back, forever
+const EARLY_MS = 20; // keeps a first answer from arriving together with the greeting
+const LINGER_MS = 1000; // for a client that was refused to read why, whatever it has under way
+const GRACE_MS = 5000; // for the current client when the server is told to stop
 
-/** Something a client did wrong; the message says what, to its user and in the log alike. */
+/** Something that the other end did wrong; the message says what, to its user and to the log. */
 export class Fault extends Error {
   /**
    * A fault, to be thrown.
    *
-   * @param event The fault in a word: the `event` of its log record.
+   * @param event The fault in a word, as in the log record.
    * @param message What is wrong, in a person's words.
    * @param outcome What follows: an answer (`"refuse"`), an answer and the end of the connection
    * (`"close"`), or its end without an answer (`"drop"`).
-   * @param hint What the log adds for the person who runs the server.
    */
   constructor(
     readonly event: string,
     message: string,
     readonly outcome: "refuse" | "close" | "drop" = "close",
-    readonly hint = "",
   ) {
     super(message);
   }
 }
 
-// ------------------------------------------------------------ the framing --
+// ----------------------------------------------------------------------------- the framing --
 
-// What follows the first byte of a value, for the types 0xc0 to 0xdf of the
-// MessagePack specification: the bytes of its length field, and the bytes of
-// its body beside what that length counts (an extension has a type byte).
+// What follows the first byte of a value, for the types 0xc0 to 0xdf of the MessagePack
+// specification: the bytes of its length field, and the bytes of its body beside what that
+// length counts (an extension has a type byte).
 // deno-fmt-ignore
 const LENGTH_BYTES = [
   0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 0, 0, 0, 0, 0, 0, // nil to uint 64
@@ -76,18 +63,16 @@ const BODY_BYTES = [
 ];
 
 /**
- * Finds where each value of a MessagePack stream ends. `decode` wants exactly
- * one whole value, and TCP keeps no boundaries: a read may bring a part of a
- * value, one, or many.
+ * Finds where each value of a MessagePack stream ends. `decode` wants exactly one whole value, and
+ * TCP keeps no boundaries: a read may bring a part of a value, one, or many.
  *
- * The scan goes from header to header and keeps its place between reads, so
- * each byte is looked at once however small the pieces are. It counts the
- * values that are still owed instead of recursing. Its buffer never grows.
+ * The scan goes from header to header and keeps its place between reads, so each byte is looked at
+ * once however small the pieces are. It counts the values that are still owed instead of recursing.
+ * Its buffer never grows.
  *
  * ```ts ignore
- * const count = await conn.read(framer.free);
- * if (count !== null) framer.filled(count);
- * for (let m = framer.next(); m !== undefined; m = framer.next()) decode(m);
+ * framer.filled(await conn.read(framer.free) ?? 0);
+ * for (let m = framer.next(); m !== undefined; m = framer.next()) console.log(decode(m));
  * ```
  */
 export class Framer {
@@ -104,7 +89,7 @@ export class Framer {
     this.#buffer = new Uint8Array(maxMessageBytes + READ_BYTES);
   }
 
-  /** Where the next read goes: never empty, since a value that could fill the buffer has been refused. */
+  /** Where the next read goes. Never empty: a value that could fill the buffer has been refused. */
   get free(): Uint8Array<ArrayBuffer> {
     if (this.#start > 0) { // move the beginning of an unfinished value to the front
       this.#buffer.copyWithin(0, this.#start, this.#end);
@@ -115,7 +100,7 @@ export class Framer {
     return this.#buffer.subarray(this.#end);
   }
 
-  /** Bytes that have arrived and are not handed out: the beginning of a value, after `next()` found no whole one. */
+  /** What has arrived and is not handed out: after {@linkcode Framer.next}, a value's beginning. */
   get pending(): Uint8Array<ArrayBuffer> {
     return this.#buffer.subarray(this.#start, this.#end);
   }
@@ -136,11 +121,11 @@ export class Framer {
   }
 
   /**
-   * The bytes of the next whole value, valid until the next use of
-   * {@linkcode Framer.free}, or `undefined` when more has to be read first.
+   * The bytes of the next whole value, valid until the next use of {@linkcode Framer.free}, or
+   * `undefined` when more has to be read first.
    *
-   * @throws {Fault} When a header shows that the value will be longer than the
-   * limit or nested too deep, or is the one byte that MessagePack never uses.
+   * @throws {Fault} When a header shows that the value will be longer than the limit or nested too
+   * deep, or is the one byte that MessagePack never uses.
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
     while (this.#owed > 0) {
@@ -154,12 +139,10 @@ export class Framer {
       else if (type === 0xc1) throw new Fault("malformed", "0xc1 is no MessagePack");
       else if (type >= 0xc0 && type < 0xe0) {
         const lengthBytes = LENGTH_BYTES[type - 0xc0];
-        size += lengthBytes + BODY_BYTES[type - 0xc0];
         if (this.#scan + lengthBytes >= this.#end) return undefined;
         let length = 0;
-        for (let i = 1; i <= lengthBytes; i++) {
-          length = length * 256 + this.#buffer[this.#scan + i];
-        }
+        for (let i = 1; i <= lengthBytes; i++) length = length * 256 + this.#buffer[this.#scan + i];
+        size += lengthBytes + BODY_BYTES[type - 0xc0];
         if (type >= 0xde) children = length * 2; // map
         else if (type >= 0xdc) children = length; // array
         else size += length; // bin, ext, str
@@ -178,23 +161,18 @@ export class Framer {
     while (this.#depth > 0 && this.#marks[this.#depth - 1] === this.#owed) this.#depth--;
     this.#scan += size;
     this.#owed--;
-    // Each value still owed takes a byte at least: the limit is known to be passed before anything is stored.
+    // Each value still owed takes a byte at least: too long is known before anything is stored.
     if (this.#scan - this.#start + this.#owed + children > this.maxMessageBytes) {
-      throw new Fault(
-        "too-long",
-        `a message may have ${this.maxMessageBytes} bytes, this one is longer`,
-      );
+      throw new Fault("too-long", `longer than the ${this.maxMessageBytes} bytes of a message`);
     }
     if (children === 0) return;
-    if (this.#depth === MAX_DEPTH) {
-      throw new Fault("malformed", `nested more than ${MAX_DEPTH} deep`);
-    }
+    if (this.#depth === MAX_DEPTH) throw new Fault("malformed", `nested over ${MAX_DEPTH} deep`);
     this.#marks[this.#depth++] = this.#owed;
     this.#owed += children;
   }
 }
 
-// ---------------------------------------------------------------------------- one request --
+// ----------------------------------------------------------------------------- one request --
 
 /** What a client sends: step 2 of the lab. */
 export interface Student {
@@ -237,32 +215,25 @@ function parseRequest(message: Uint8Array): Student {
   return student as Student;
 }
 
-/** How clients begin that speak no MessagePack. */
+const PICKLE = "a Python pickle: use msgpack.packb and msgpack.unpackb instead";
+/** How clients begin that speak no MessagePack, and what to tell them. */
 const STRANGERS: [starts: string[], what: string][] = [
-  [
-    ["\x80\x02", "\x80\x03", "\x80\x04", "\x80\x05", "(dp", "}q\0"],
-    "a Python pickle: use msgpack.packb and msgpack.unpackb instead",
-  ],
-  [
-    ["GET ", "HEAD ", "POST ", "PUT ", "OPTIONS "],
-    "HTTP: not a browser, the lab's client belongs here",
-  ],
+  [["\x80\x02", "\x80\x03", "\x80\x04", "\x80\x05", "(dp", "}q\0"], PICKLE],
+  [["GET ", "HEAD ", "POST ", "PUT "], "HTTP: not a browser, the lab's client belongs here"],
   [["\x16\x03"], "TLS, as of https: the lab is plain TCP"],
-  [['{"', "{'", '["', '"'], "JSON or other text"],
+  [['{"', "{'", "[", '"'], "JSON or other text"],
 ];
 
-function recognize(bytes: Uint8Array): string {
+/** A word of help for a client of another protocol, by its first bytes. */
+function recognize(bytes: Uint8Array): string | undefined {
   const text = String.fromCharCode(...bytes.subarray(0, 8));
-  const stranger = STRANGERS.find(([starts]) => starts.some((start) => text.startsWith(start)));
-  return stranger ? `the wire is MessagePack, and this looks like ${stranger[1]}` : "";
+  const what = STRANGERS.find(([starts]) => starts.some((start) => text.startsWith(start)))?.[1];
+  return what && `the wire is MessagePack, and this looks like ${what}`;
 }
 
 // -------------------------------------------------------------------------------- the log --
 
-/** A level of `@std/log` that the server uses. */
-export type Level = "DEBUG" | "INFO" | "WARN" | "ERROR";
-
-/** What comes with a record: its first argument in `@std/log`, beside the message in JSON. */
+/** What comes with each record, as its first argument in `@std/log`, and stands in its JSON. */
 export interface LogFields {
   /** What has happened, in a word: `request`, `refused`, `idle`, `stopped` and so on. */
   event: string;
@@ -274,21 +245,12 @@ export interface LogFields {
   [name: string]: unknown;
 }
 
-/** Where the server reports. A `Logger` of `@std/log` is one. */
-export interface LabLogger {
-  /** Of interest to a maintainer only: a client has closed. */
-  debug(message: string, fields: LogFields): unknown;
-  /** As it should be: the lines of the lab. */
-  info(message: string, fields: LogFields): unknown;
-  /** A client's fault. */
-  warn(message: string, fields: LogFields): unknown;
-  /** The server's fault. */
-  error(message: string, fields: LogFields): unknown;
-  /** If these hold records back, as a `FileHandler` does, their `flush` is called before an answer. */
-  readonly handlers: object[];
-}
+/** Where the server reports: a `Logger` of `@std/log` is one. */
+export type LabLogger =
+  & Record<"debug" | "info" | "warn" | "error", (message: string, fields: LogFields) => unknown>
+  & { handlers: object[] };
 
-/** Makes visible what could forge a line or move the cursor: controls, line separators, overrides. */
+/** Makes visible what could forge a line or move the cursor: controls, separators, overrides. */
 function escape(text: string): string {
   return text.replace(
     /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
@@ -303,10 +265,6 @@ function escape(text: string): string {
  */
 class LabHandler extends BaseHandler {
   #roster = "";
-
-  constructor(level: Level, json: boolean) {
-    super(level, { formatter: json ? formatJson : formatText });
-  }
 
   override handle(record: LogRecord): void {
     const { event } = record.args[0] as LogFields;
@@ -333,11 +291,9 @@ class LabHandler extends BaseHandler {
 
 function formatText({ levelName, msg }: LogRecord): string {
   if (levelName === "INFO") return msg;
-  const color = levelName === "WARN" ? "\x1b[33m" : levelName === "ERROR" ? "\x1b[31m" : undefined;
-  if (color === undefined || Deno.noColor || !Deno.stderr.isTerminal()) {
-    return `${levelName} ${msg}`;
-  }
-  return `${color}${levelName}\x1b[0m ${msg}`;
+  const colored = levelName !== "DEBUG" && !Deno.noColor && Deno.stderr.isTerminal();
+  const color = levelName === "ERROR" ? 31 : 33; // red, yellow
+  return colored ? `\x1b[${color}m${levelName}\x1b[0m ${msg}` : `${levelName} ${msg}`;
 }
 
 function formatJson({ datetime, levelName, msg, args }: LogRecord): string {
@@ -364,24 +320,28 @@ function writeAllSync(out: { writeSync(bytes: Uint8Array): number }, text: strin
   }
 }
 
-/** Sends on what a logger's handlers hold back: ours, or a `FileHandler` as well. */
-function flush(logger: LabLogger): void {
-  for (const handler of logger.handlers as { flush?(): void }[]) handler.flush?.();
-}
-
-/** A logger that writes as the lab wants it: its roster to standard output, problems to standard error. */
+/**
+ * A logger as the lab wants it: roster to standard output, problems to standard error.
+ *
+ * @param level The least that is shown: a client's faults are WARN, the server's are ERROR.
+ * @param format `"json"` for a JSON object a line: time, level, event, client, the student's fields.
+ */
 export function createLogger(
-  level: Level = "INFO",
+  level: "DEBUG" | "INFO" | "WARN" | "ERROR" = "INFO",
   format: "text" | "json" = "text",
 ): LabLogger {
-  return new Logger("lab", level, { handlers: [new LabHandler(level, format === "json")] });
+  const handler = new LabHandler(level, { formatter: format === "json" ? formatJson : formatText });
+  return new Logger("lab", level, { handlers: [handler] });
+}
+
+/** Sends on what a logger's handlers hold back, as ours does, and a `FileHandler` of `@std/log`. */
+function flush(logger: LabLogger): void {
+  for (const handler of logger.handlers as { flush?(): void }[]) handler.flush?.();
 }
 
 // ----------------------------------------------------------------------------- one client --
 
 const ACK = encode(ACKNOWLEDGEMENT);
-/** Many acknowledgements, ready to be sent with one write. */
-const ACKS = new Uint8Array(1024 * ACK.length).map((_, i) => ACK[i % ACK.length]);
 
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -395,7 +355,7 @@ class Session {
   #heard = false; // anything at all from the client
   #early = false; // its request was there before the greeting, and no answer has been sent
   #acknowledged = 0; // requests
-  #refused = 0; // requests in a row
+  #refusals = 0; // in a row
   #sending = false;
   #since = performance.now(); // ms, accept or the last answer: the limits count from here
   #stopAt = Infinity; // ms
@@ -408,7 +368,8 @@ class Session {
     readonly logger: LabLogger,
     readonly idleTimeout: number,
   ) {
-    this.#peer = address(conn.remoteAddr);
+    const { hostname, port } = conn.remoteAddr;
+    this.#peer = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
   }
 
   /** Serves the client to its end, and returns how many requests were acknowledged. */
@@ -417,10 +378,10 @@ class Session {
       this.#watch();
       await this.#greet();
       await this.#converse();
-      this.logger.debug(`${this.#peer}: the client has closed`, this.#fields("closed"));
+      this.#log("debug", "closed", "the client has closed");
     } catch (error) {
       this.#report(error);
-      await this.#sayGoodbye(error).catch(() => {}); // the fault is reported, the rest is its echo
+      await this.#sayGoodbye(error).catch(() => {}); // the fault is reported, the rest its echo
     } finally {
       clearTimeout(this.#timer);
       this.conn[Symbol.dispose]();
@@ -432,8 +393,7 @@ class Session {
   stop(): void {
     this.#stopAt = performance.now() + GRACE_MS;
     this.#watch();
-    const text = `Stopping: ${this.#peer} has up to ${GRACE_MS / 1000} s to finish`;
-    this.logger.info(text, this.#fields("stopping"));
+    this.#log("info", "stopping", `up to ${GRACE_MS / 1000} s to finish, the server stops`);
   }
 
   /**
@@ -464,12 +424,10 @@ class Session {
       await this.#answer();
     }
     const left = this.framer.pending.length;
-    if (left > 0) {
-      throw new Fault("truncated", `the stream ended ${left} bytes into a message`, "drop");
-    }
+    if (left > 0) throw new Fault("truncated", `the stream ended ${left} bytes into one`, "drop");
   }
 
-  /** An empty map is also how a pickle begins. The byte behind it tells, and gets a moment to come. */
+  /** A lone 0x80 is an empty map, or begins a pickle: what follows gets a moment to tell. */
   async #goesOn(): Promise<boolean> {
     const { pending } = this.framer;
     if (pending.length !== 1 || pending[0] !== 0x80) return false;
@@ -478,18 +436,14 @@ class Session {
     return await this.#untilDue(Promise.race([more, delay(EARLY_MS).then(() => false)]));
   }
 
-  /** Answers what has arrived whole: one write to the roster and one to the client for many requests. */
+  /** Answers what has arrived whole: one write to the roster and one to the client for many. */
   async #answer(): Promise<void> {
     let taken = 0;
     for (;;) {
       let message: Uint8Array<ArrayBuffer> | undefined;
       try {
         message = this.framer.next();
-        if (message === undefined || taken * ACK.length === ACKS.length) {
-          await this.#acknowledge(taken);
-          taken = 0;
-        }
-        if (message === undefined) return;
+        if (message === undefined) break;
         this.#record(parseRequest(message));
         taken++;
       } catch (error) {
@@ -498,6 +452,7 @@ class Session {
         await this.#refuse(error, message);
       }
     }
+    await this.#acknowledge(taken);
   }
 
   #record(student: Student): void {
@@ -512,8 +467,11 @@ class Session {
     if (count === 0) return;
     flush(this.logger);
     this.#acknowledged += count;
-    this.#refused = 0;
-    await this.#send(ACKS.subarray(0, count * ACK.length));
+    this.#refusals = 0;
+    const { length } = ACK;
+    await this.#send(
+      count === 1 ? ACK : new Uint8Array(count * length).map((_, i) => ACK[i % length]),
+    );
   }
 
   /** Answers a bad request if the connection stays open, throws on what ends it. */
@@ -522,10 +480,10 @@ class Session {
     const { buffer, byteOffset, length } = this.framer.pending;
     const start = message?.byteOffset ?? byteOffset;
     const hint = recognize(new Uint8Array(buffer, start, byteOffset + length - start));
-    if (error.outcome !== "refuse") throw new Fault(error.event, error.message, "close", hint);
-    if (hint) throw new Fault("pickle", hint); // the only stranger that begins with a map
-    if (++this.#refused === MAX_REFUSED) {
-      throw new Fault("refused", `${error.message}; that was refusal ${MAX_REFUSED} in a row`);
+    if (hint) throw new Fault(hint.includes(PICKLE) ? "pickle" : error.event, hint);
+    if (error.outcome !== "refuse") throw error;
+    if (++this.#refusals === MAX_REFUSALS) {
+      throw new Fault("refused", `${error.message}; refused ${MAX_REFUSALS} times in a row`);
     }
     this.#report(error);
     await this.#send(encode({ error: error.message }));
@@ -574,7 +532,7 @@ class Session {
     });
   }
 
-  /** Sets the one timer for what is due next; when answers have moved that meanwhile, sets it again. */
+  /** Sets the one timer for what is due next; where answers have moved that, sets it again. */
   #watch(): void {
     clearTimeout(this.#timer);
     const due = Math.min(this.#since + (this.idleTimeout || Infinity), this.#stopAt);
@@ -588,20 +546,14 @@ class Session {
   #overdue(): Fault {
     const limit = `${this.idleTimeout / 1000} s`;
     const half = this.framer.pending.length;
-    const waits = this.#acknowledged + this.#refused > 0 && half === 0;
+    const waits = this.#acknowledged + this.#refusals > 0 && half === 0;
     const outcome = this.#sending || waits ? "drop" : "close";
     if (this.#stopAt <= performance.now()) {
       return new Fault("stopping", "the server stops", outcome);
     }
-    if (this.#sending) {
-      return new Fault("stalled", `has not read its answers for ${limit}`, outcome);
-    }
+    if (this.#sending) return new Fault("stalled", `its answers stay unread for ${limit}`, outcome);
     if (waits) {
-      return new Fault(
-        "idle",
-        `silent for ${limit} since its answer: the next client's turn`,
-        outcome,
-      );
+      return new Fault("idle", `silent ${limit} since its answer: the next client's turn`, outcome);
     }
     return new Fault(
       "timeout",
@@ -611,32 +563,19 @@ class Session {
 
   /** Where all errors of a client meet. */
   #report(error: unknown): void {
-    const { logger } = this;
-    const say = (text: string) => `${this.#peer}: ${escape(text)}`;
-    if (error instanceof Fault) {
-      const text = error.hint ? `${error.message} (${error.hint})` : error.message;
-      logger.warn(say(text), this.#fields(error.event));
-    } else if (isSocketError(error)) { // before a word was said: a health check, no news
-      const text = say(`the connection broke: ${error.message}`);
-      this.#heard
-        ? logger.warn(text, this.#fields("reset"))
-        : logger.debug(text, this.#fields("reset"));
+    if (error instanceof Fault) this.#log("warn", error.event, error.message);
+    else if (isSocketError(error)) { // before a word was said it is a health check: no news
+      const level = this.#heard ? "warn" : "debug";
+      this.#log(level, "reset", `the connection broke: ${error.message}`);
     } else {
       const stack = error instanceof Error && error.stack || String(error);
-      logger.error(
-        say(`a fault of the server: ${stack.replaceAll(/\n\s*/g, " | ")}`),
-        this.#fields("bug"),
-      );
+      this.#log("error", "bug", `a fault of the server: ${stack.replaceAll(/\n\s*/g, " | ")}`);
     }
   }
 
-  #fields(event: string): LogFields {
-    return { event, client: this.#peer };
+  #log(level: "debug" | "info" | "warn" | "error", event: string, text: string): void {
+    this.logger[level](`${this.#peer}: ${escape(text)}`, { event, client: this.#peer });
   }
-}
-
-function address({ hostname, port }: Deno.NetAddr): string {
-  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
 }
 
 // ---------------------------------------------------------------------- the listening loop --
@@ -661,20 +600,12 @@ export interface ServeOptions {
   logger?: LabLogger;
 }
 
-/** How many a server has served. */
-export interface Served {
-  /** Clients with an acknowledged request. */
-  clients: number;
-  /** Acknowledged requests. */
-  requests: number;
-}
-
 /** A running server. */
 export interface LabServer {
   /** The address that it listens at. */
   readonly addr: Deno.NetAddr;
-  /** Settles when the server has stopped; nothing that a client does rejects it. */
-  readonly finished: Promise<Served>;
+  /** Settles when it has stopped, with how many were acknowledged; no client can reject it. */
+  readonly finished: Promise<{ clients: number; requests: number }>;
 }
 
 /**
@@ -686,13 +617,13 @@ export function serve(options: ServeOptions = {}): LabServer {
   const { hostname = "127.0.0.1", port = 12000, backlog = 10, idleTimeout = 10_000 } = options;
   const { signal, logger = createLogger() } = options;
   const framer = new Framer(options.maxMessageBytes); // one client at a time: one buffer for all
-  const served: Served = { clients: 0, requests: 0 };
+  const served = { clients: 0, requests: 0 };
   let session: Session | undefined;
 
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const addr = listener.addr as Deno.NetAddr;
-  const start = { event: "listening", address: addr.hostname, port: addr.port, version: VERSION };
-  logger.info(`Listening at ${addr.hostname}/${addr.port}`, start);
+  const fields = { event: "listening", address: addr.hostname, port: addr.port, version: VERSION };
+  logger.info(`Listening at ${addr.hostname}/${addr.port}`, fields);
   flush(logger);
   options.onListen?.(addr);
 
@@ -709,7 +640,7 @@ export function serve(options: ServeOptions = {}): LabServer {
   }
 
   /** The loop that ends only when `stop` has closed the listener. */
-  async function acceptAll(): Promise<Served> {
+  async function acceptAll(): Promise<typeof served> {
     for (let pause = 5; !signal?.aborted; pause = Math.min(pause * 2, 1000)) {
       try {
         // Whatever leaves this loop early closes the listener: serveClient never throws.
@@ -718,17 +649,15 @@ export function serve(options: ServeOptions = {}): LabServer {
           await serveClient(conn);
         }
       } catch (error) { // A failed accept has ended the iterator, not the listener: enter it again.
-        const text = `No client can be accepted, next try in ${pause} ms: ${
-          (error as Error).message
-        }`;
-        logger.error(text, { event: "accept" });
+        const reason = (error as Error).message;
+        logger.error(`No client can be accepted, next try in ${pause} ms: ${reason}`, {
+          event: "accept",
+        });
         await delay(pause);
       }
     }
-    const text = `Served ${count(served.clients, "client")} and ${
-      count(served.requests, "request")
-    }`;
-    logger.info(text, { event: "stopped", ...served });
+    const text = `${count(served.clients, "client")} and ${count(served.requests, "request")}`;
+    logger.info(`Served ${text}`, { event: "stopped", ...served });
     return served;
   }
 
@@ -741,9 +670,7 @@ export function serve(options: ServeOptions = {}): LabServer {
   return { addr, finished: acceptAll() };
 }
 
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
-}
+const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
 // ------------------------------------------------------------------------ the client's side --
 
@@ -781,10 +708,8 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
     while (request.length > 0) request = request.subarray(await conn.write(request));
     const answer = await receive(conn, framer);
     if (answer === ACKNOWLEDGEMENT) return;
-    throw new Fault(
-      "answer",
-      `the server refused: ${escape(String(Object(answer).error ?? answer))}`,
-    );
+    const reason = escape(String(Object(answer).error ?? answer));
+    throw new Fault("answer", `the server refused: ${reason}`);
   } finally {
     clearTimeout(waiting);
   }
@@ -802,87 +727,61 @@ async function receive(conn: Deno.TcpConn, framer: Framer): Promise<unknown> {
 
 // ------------------------------------------------------------------------- the command line --
 
-/** Option: what its value is, its default if it has one, and what it is for. */
-type Options = Record<string, [value: string, fallback: string | undefined, purpose: string]>;
-
-const SERVER_OPTIONS = {
-  host: ["ADDRESS", "127.0.0.1", "listen at this address"],
-  port: ["NUMBER", "12000", "listen at this TCP port, 0 for any free one"],
-  backlog: ["NUMBER", "10", "clients that the kernel queues while one is served"],
-  "idle-timeout": ["SECONDS", "10", "time for a whole request, 0 for no limit"],
-  "max-message-bytes": ["NUMBER", "4096", "longest request"],
-  "log-level": ["LEVEL", "INFO", "DEBUG, INFO, WARN or ERROR; the roster is INFO"],
-  "log-format": ["FORMAT", "text", "text or json"],
-} satisfies Options;
-
-const CLIENT_OPTIONS = {
-  "student-name": ["TEXT", undefined, "your name"],
-  "github-username": ["TEXT", undefined, "your user name on GitHub"],
-  sid: ["ID", undefined, "your student id, a number or any text"],
-  host: ["ADDRESS", "127.0.0.1", "where the server listens"],
-  port: ["NUMBER", "12000", "its TCP port"],
-} satisfies Options;
-
-const SERVER_USAGE = `Lab 3: an iterative TCP server, one client after the other.
+const SERVER_HELP = `Lab 3: an iterative TCP server, one client after the other.
 
 Usage: main.ts [options]
-       main.ts client --help     about the client
+       main.ts client --help      about the client
 
-Examples:
-  main.ts
-  main.ts --host 0.0.0.0 --idle-timeout 3 > roster.txt
-  main.ts --port 0 --log-format json`;
+Options, with their defaults:
+  --host 127.0.0.1           address to listen at; 0.0.0.0 for every one of this machine
+  --port 12000               TCP port, 0 for any free one
+  --backlog 10               clients that the kernel queues while one is served
+  --idle-timeout 10          seconds for a whole request, 0 for no limit
+  --max-message-bytes 4096   longest request
+  --log-level INFO           DEBUG, INFO, WARN or ERROR; the roster is INFO
+  --log-format text          text, or json: an object a line
+  --help, --version
 
-const CLIENT_USAGE = `Lab 2: the client of the lab's server.
+Example: main.ts --host 0.0.0.0 --idle-timeout 3 > roster.txt`;
 
-Usage: main.ts client --student-name TEXT --github-username TEXT --sid ID [options]
+const CLIENT_HELP = `Lab 2: the client of the lab's server.
 
-Example:
-  main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789`;
+Usage: main.ts client --student-name TEXT --github-username TEXT --sid TEXT [options]
 
-function help(usage: string, options: Options): string {
-  const lines = Object.entries(options).map(([name, [value, fallback, purpose]]) =>
-    `  --${name} ${value}`.padEnd(30) + purpose + (fallback ? ` (${fallback})` : "")
-  );
-  return `${usage}\n\nOptions, with their defaults:\n${lines.join("\n")}\n  --help, --version`;
-}
+Options, with their defaults:
+  --host 127.0.0.1           where the server listens
+  --port 12000               its TCP port
+  --help, --version
+
+Example: main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789`;
+
+const ADDRESS = { host: "127.0.0.1", port: "12000" };
+const LIMITS = { backlog: "10", "idle-timeout": "10", "max-message-bytes": "4096" };
+const SERVER_OPTIONS = { ...ADDRESS, ...LIMITS, "log-level": "INFO", "log-format": "text" };
+const CLIENT_OPTIONS = { "student-name": "", "github-username": "", sid: "", ...ADDRESS };
 
 /** A wrong command line: one line, exit status 2. */
 class UsageError extends Error {}
 
-function parseOptions<T extends Options>(args: string[], options: T): Record<keyof T, string> {
-  const names = Object.keys(options);
-  const parsed = parseArgs(args, {
-    string: names,
-    unknown: (arg) => {
-      if (!arg.startsWith("-")) {
-        throw new UsageError(`Unexpected ${arg}: text with spaces needs quotes`);
-      }
-      throw new UsageError(
-        `Unknown option ${arg}: there are --${names.join(", --")}, --help, --version`,
-      );
-    },
-  });
-  const values = names.map((name) => {
-    const value = parsed[name] ?? options[name][1];
-    if (typeof value === "string" && value !== "") return [name, value];
-    throw new UsageError(
-      `--${name} needs a value: --${name} ${options[name][0]}, ${options[name][2]}`,
-    );
-  });
-  return Object.fromEntries(values);
+/** The options' values; one whose default is empty has to be given. */
+function parseOptions<T extends Record<string, string>>(args: string[], defaults: T): T {
+  const names = Object.keys(defaults);
+  const unknown = (arg: string) => {
+    const right = `there are --${names.join(", --")}, --help, --version`;
+    if (arg.startsWith("-")) throw new UsageError(`Unknown option ${escape(arg)}: ${right}`);
+    throw new UsageError(`Unexpected ${escape(arg)}: a value with spaces needs quotes`);
+  };
+  const options = { ...defaults, ...parseArgs(args, { string: names, unknown }) };
+  const missing = names.find((name) => !options[name]);
+  if (missing) throw new UsageError(`--${missing} needs a value, as --help shows`);
+  return options;
 }
 
-function parseNumber(
-  name: string,
-  text: string,
-  min: number,
-  max: number,
-  digits = /^\d+$/,
-): number {
+function parseNumber(name: string, text: string, min: number, max: number, kind = "number") {
   const value = Number(text);
-  if (digits.test(text) && value >= min && value <= max) return value;
-  throw new UsageError(`--${name} must be a number from ${min} to ${max}, not ${escape(text)}`);
+  const isWritten = kind === "seconds" ? /^\d+(\.\d+)?$/ : /^\d+$/;
+  if (isWritten.test(text) && value >= min && value <= max) return value;
+  throw new UsageError(`--${name} must be a ${kind} from ${min} to ${max}, not ${escape(text)}`);
 }
 
 function parseChoice<T extends string>(name: string, text: string, choices: T[]): T {
@@ -899,17 +798,15 @@ function parseSid(text: string): Student["sid"] {
   return integer >= -(2n ** 31n) && integer < 2n ** 32n ? Number(text) : integer;
 }
 
-async function runServer(args: string[]): Promise<void> {
-  const options = parseOptions(args, SERVER_OPTIONS);
+async function runServer(options: typeof SERVER_OPTIONS): Promise<void> {
   const level = parseChoice("log-level", options["log-level"], ["DEBUG", "INFO", "WARN", "ERROR"]);
   const format = parseChoice("log-format", options["log-format"], ["text", "json"]);
-  const seconds = parseNumber("idle-timeout", options["idle-timeout"], 0, 1e6, /^\d+(\.\d+)?$/);
   const stop = new AbortController();
   const { finished } = serve({
     hostname: options.host,
     port: parseNumber("port", options.port, 0, 65535),
     backlog: parseNumber("backlog", options.backlog, 1, 65535),
-    idleTimeout: seconds * 1000,
+    idleTimeout: parseNumber("idle-timeout", options["idle-timeout"], 0, 1e6, "seconds") * 1000,
     maxMessageBytes: parseNumber("max-message-bytes", options["max-message-bytes"], 64, 2 ** 24),
     signal: stop.signal,
     logger: createLogger(level, format),
@@ -924,51 +821,50 @@ async function runServer(args: string[]): Promise<void> {
   await finished;
 }
 
-async function runClient(args: string[]): Promise<void> {
-  const options = parseOptions(args, CLIENT_OPTIONS);
-  const [hostname, port] = [options.host, parseNumber("port", options.port, 1, 65535)];
-  const student = {
-    student_name: options["student-name"],
-    github_username: options["github-username"],
-    sid: parseSid(options.sid),
-  };
-  await submit(student, {
+async function runClient(options: typeof CLIENT_OPTIONS): Promise<void> {
+  const { host: hostname, "student-name": student_name, "github-username": github_username } =
+    options;
+  const port = parseNumber("port", options.port, 1, 65535);
+  await submit({ student_name, github_username, sid: parseSid(options.sid) }, {
     hostname,
     port,
     onGreeting: (id) =>
       console.log(`{'clientid': ${id}} has successfully connected to ${hostname}/${port}`),
-    onWaiting: () =>
-      console.error("Waiting: the server takes one client at a time, and others are before you"),
+    onWaiting: () => console.error("Waiting for our turn: the server takes one client at a time"),
   });
   console.log("Data acknowledged by server and you passed the test");
 }
 
 /** What an error means to the person at the terminal, in one line. */
-function explain(error: unknown): string {
+function explain(error: unknown, where: string): string {
   if (error instanceof Deno.errors.AddrInUse) {
-    return "The port is in use: end the other server, or choose with --port";
+    return `The port of ${where} is in use: end the other server, or choose with --port`;
   }
   if (error instanceof Deno.errors.ConnectionRefused) {
-    return "No server is there: start it first, or say where it is with --host and --port";
+    return `No server at ${where}: start it first, or say with --host and --port where it is`;
   }
-  if (error instanceof Deno.errors.NotCapable) {
-    return "No permission for the network: run it with --allow-net";
-  }
-  return error instanceof Error ? error.message.split("\n")[0] : String(error);
+  if (error instanceof Deno.errors.NotCapable) return "No permission: run it with --allow-net";
+  const text = error instanceof Error ? error.message.split("\n")[0] : String(error);
+  return error instanceof UsageError || error instanceof Fault ? text : `${where}: ${text}`;
 }
 
-/** Runs the command line; returns the exit status: 0, 1 for a failure, 2 for a wrong command line. */
+/** Runs the command line; returns the exit status: 0, or 1 for a failure, or 2 for a wrong line. */
 async function main(args: string[]): Promise<number> {
   const isClient = args[0] === "client";
-  const rest = isClient ? args.slice(1) : args;
+  let where = "";
   try {
-    if (rest.includes("--version")) console.log(VERSION);
-    else if (!rest.includes("--help")) await (isClient ? runClient(rest) : runServer(rest));
-    else if (isClient) console.log(help(CLIENT_USAGE, CLIENT_OPTIONS));
-    else console.log(help(SERVER_USAGE, SERVER_OPTIONS));
+    if (args.includes("--version")) console.log(VERSION);
+    else if (args.includes("--help")) console.log(isClient ? CLIENT_HELP : SERVER_HELP);
+    else {
+      const options = isClient
+        ? parseOptions(args.slice(1), CLIENT_OPTIONS)
+        : parseOptions(args, SERVER_OPTIONS);
+      where = `${options.host}/${options.port}`;
+      await ("sid" in options ? runClient(options) : runServer(options));
+    }
     return 0;
   } catch (error) {
-    console.error(explain(error));
+    console.error(explain(error, where));
     return error instanceof UsageError ? 2 : 1;
   }
 }

@@ -94,10 +94,17 @@ class Capture extends BaseHandler {
     return this.entries.filter(({ event }) => event === "request").map(({ message }) => message);
   }
 
-  /** Settles when as many records of this event are there. */
+  /** Settles when as many records of this event are there; a missing one fails the test. */
   async until(event: string, count = 1): Promise<void> {
-    while (this.entries.filter((entry) => entry.event === event).length < count) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    const missing = () => this.entries.filter((entry) => entry.event === event).length < count;
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(() => reject(new Error(`no record "${event}" within 20 s`)), 20_000);
+    try {
+      while (missing()) {
+        await Promise.race([late, new Promise<void>((resolve) => this.#waiting.push(resolve))]);
+      }
+    } finally {
+      clearTimeout(timer);
     }
   }
 }
@@ -519,6 +526,14 @@ async function theWarning(lab: Lab, client: Client, event: string): Promise<stri
   return own[0].message;
 }
 
+/** A request of exactly so many bytes (more than 300), by a key of no meaning. */
+function requestOf(length: number): Uint8Array<ArrayBuffer> {
+  const overhead = encode({ ...ALICE, x: "x".repeat(300) }).length - 300;
+  const request = encode({ ...ALICE, x: "x".repeat(length - overhead) });
+  assertEquals(request.length, length);
+  return request;
+}
+
 const BAD_REQUESTS: [name: string, request: unknown, error: string][] = [
   ["no name", { github_username: "a", sid: 1 }, "student_name is missing"],
   ["two keys missing", { sid: 1 }, "student_name is missing, github_username is missing"],
@@ -594,7 +609,7 @@ const FATAL: [name: string, bytes: Uint8Array, event: string, hint: string][] = 
     "nested",
   ],
   ["a long string", bytes(0xdb, 0xff, 0xff, 0xff, 0xff), "too-long", "4096"],
-  ["a request of 4097 bytes", encode({ ...ALICE, x: "x".repeat(4028) }), "too-long", "4096"],
+  ["a request of 4097 bytes", requestOf(4097), "too-long", "4096"],
   ["a pickle, protocol 2", bytes(0x80, 2, pickled), "pickle", PICKLE],
   [
     "a pickle, protocol 4",
@@ -633,21 +648,21 @@ for (const [name, stream, event, hint] of FATAL) {
   });
 }
 
-const STRANGERS: [name: string, bytes: Uint8Array, hint: string][] = [
-  ["HTTP", bytes("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), "HTTP"],
-  ["TLS", bytes(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3), "TLS"],
-  ["JSON", bytes(JSON.stringify(ALICE)), "JSON"],
-  ["a pickle, protocol 0", bytes("(dp0\nVsid\np1\nI1\ns."), "pickle"],
+const STRANGERS: [name: string, bytes: Uint8Array, event: string, hint: string][] = [
+  ["HTTP", bytes("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), "not-a-map", "HTTP"],
+  ["TLS", bytes(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3), "not-a-map", "TLS"],
+  ["JSON", bytes(JSON.stringify(ALICE)), "not-a-map", "JSON"],
+  ["a pickle, protocol 0", bytes("(dp0\nVsid\np1\nI1\ns."), "pickle", PICKLE],
 ];
 
-for (const [name, stream, hint] of STRANGERS) {
+for (const [name, stream, event, hint] of STRANGERS) {
   netTest(`${name}: the log says what it looks like`, async () => {
     await using lab = new Lab();
     using client = await lab.connect();
     await client.greeting();
     await client.send(stream);
     assert(isError(await client.receive()));
-    assert((await theWarning(lab, client, "not-a-map")).includes(hint));
+    assert((await theWarning(lab, client, event)).includes(hint));
     assertEquals(await client.receive(), undefined);
   });
 }
