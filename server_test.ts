@@ -970,3 +970,398 @@ netTest(
     assertEquals(lab.log.of("ERROR"), []);
   },
 );
+
+// --------------------------------------------------------------- at the command line --
+
+/** What a child needs to find the packages where this process finds them. */
+function configFlags(): string[] {
+  const names = ["@std/cli/parse-args", "@std/log/base-handler", "@std/log/logger", "@std/msgpack"];
+  const [own] = [import.meta.resolve("@std/msgpack")];
+  if (own.startsWith("jsr:")) return [];
+  if (own.startsWith(import.meta.resolve("./npm/"))) return ["--config", "npm/deno.json"];
+  const imports = [...names, "@std/bytes/concat"].map((name) => [name, import.meta.resolve(name)]);
+  const map = JSON.stringify({ imports: Object.fromEntries(imports) });
+  return ["--no-lock", "--import-map", `data:application/json,${encodeURIComponent(map)}`];
+}
+
+/** A program that runs beside the test; disposing of it ends it. */
+class Process {
+  readonly child: Deno.ChildProcess;
+  readonly stdout: Lines;
+  readonly stderr: Lines;
+
+  constructor(program: string, args: string[], cwd = new URL(".", import.meta.url)) {
+    const command = {
+      args,
+      cwd,
+      stdout: "piped",
+      stderr: "piped",
+      env: { NO_COLOR: "1" },
+    } as const;
+    this.child = new Deno.Command(program, command).spawn();
+    this.stdout = new Lines(this.child.stdout);
+    this.stderr = new Lines(this.child.stderr);
+  }
+
+  static main(...args: string[]): Process {
+    return new Process(Deno.execPath(), [
+      "run",
+      ...configFlags(),
+      "--allow-net",
+      "main.ts",
+      ...args,
+    ]);
+  }
+
+  /** All that it prints, and its exit status. */
+  async end(): Promise<[code: number, stdout: string[], stderr: string[]]> {
+    const [{ code }, out, err] = await Promise.all([
+      this.child.status,
+      this.stdout.rest(),
+      this.stderr.rest(),
+    ]);
+    return [code, out, err];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.child.kill("SIGKILL");
+    } catch { // It has ended by itself.
+    }
+    await this.end();
+  }
+}
+
+/** The lines of a stream, as they come. */
+class Lines {
+  readonly #reader;
+  #text = "";
+
+  constructor(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+    this.#reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  /** The next line, or `undefined` at the end. */
+  async next(): Promise<string | undefined> {
+    for (;;) {
+      const end = this.#text.indexOf("\n");
+      if (end >= 0) {
+        const line = this.#text.slice(0, end);
+        this.#text = this.#text.slice(end + 1);
+        return line;
+      }
+      const { value, done } = await this.#reader.read();
+      if (done) return undefined;
+      this.#text += value;
+    }
+  }
+
+  /** The next line that this text is in. */
+  async until(text: string): Promise<string> {
+    for (let line; (line = await this.next()) !== undefined;) if (line.includes(text)) return line;
+    throw new Error(`ended without "${text}"`);
+  }
+
+  async rest(): Promise<string[]> {
+    const lines = [];
+    for (let line; (line = await this.next()) !== undefined;) lines.push(line);
+    return lines;
+  }
+
+  /** Nobody reads on. */
+  cancel(): Promise<void> {
+    return this.#reader.cancel();
+  }
+}
+
+/** A server as a process of its own, and its port. */
+async function startServer(...args: string[]): Promise<[server: Process, port: number]> {
+  const server = Process.main("--port", "0", ...args);
+  const line = await server.stdout.next();
+  return [server, Number(line?.match(/^Listening at 127\.0\.0\.1\/(\d+)$/)?.[1])];
+}
+
+const ALICE_ARGS = [
+  "client",
+  "--student-name",
+  "Alice Brown",
+  "--github-username",
+  "abrown",
+  "--sid",
+  "123456789",
+];
+
+async function assertClientPasses(client: Process, port: number): Promise<void> {
+  const [code, out, err] = await client.end();
+  assertEquals([code, err], [0, []]);
+  const id = out[0].match(/\d+/)?.[0];
+  assertEquals(out, [
+    `{'clientid': ${id}} has successfully connected to 127.0.0.1/${port}`,
+    "Data acknowledged by server and you passed the test",
+  ]);
+}
+
+// Lab 2's client as a student writes it: one recv for one message, and it never closes its socket.
+const PYTHON_CLIENT = `
+import pickle, socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+s.connect(("127.0.0.1", int(sys.argv[1])))
+hello = pickle.loads(s.recv(4096))
+print(hello, "has successfully connected to 127.0.0.1/" + sys.argv[1])
+data = {"student_name": "Alice Brown", "github_username": "abrown", "sid": 123456789}
+s.send(pickle.dumps(data))
+if pickle.loads(s.recv(4096)) == 1:
+    print("Data acknowledged by server and you passed the test")
+if len(sys.argv) > 2:
+    s.recv(4096)
+`;
+
+async function withPythonClient(body: (script: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(
+      `${folder}/pickle.py`,
+      "from msgpack import packb as dumps, unpackb as loads\n",
+    );
+    await Deno.writeTextFile(`${folder}/client.py`, PYTHON_CLIENT);
+    await body(`${folder}/client.py`);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+runTest("the transcript of the lab, at the command line, twice in a row", async () => {
+  const [server, port] = await startServer();
+  await using _ = server;
+  for (let i = 0; i < 2; i++) {
+    await assertClientPasses(Process.main(...ALICE_ARGS, "--port", String(port)), port);
+    assertEquals(await server.stdout.next(), ALICE_LINE);
+  }
+  server.child.kill("SIGTERM");
+  assertEquals(await server.end(), [0, [], ["Served 2 clients and 2 requests"]]);
+});
+
+runTest("Python's lab-2 client, with msgpack for pickle, twice in a row", async () => {
+  await withPythonClient(async (script) => {
+    const [server, port] = await startServer();
+    await using _ = server;
+    for (let i = 0; i < 2; i++) {
+      const client = new Process("/usr/bin/python3", [script, String(port)]);
+      await assertClientPasses(client, port);
+      assertEquals(await server.stdout.next(), ALICE_LINE);
+    }
+  });
+}, !PYTHON);
+
+runTest(
+  "thirty Python clients that never hang up: each gets its turn, each is on the roster",
+  async () => {
+    await withPythonClient(async (script) => {
+      const [server, port] = await startServer("--idle-timeout", "0.05", "--backlog", "40");
+      await using _ = server;
+      const clients = Array.from(
+        { length: 30 },
+        () => new Process("/usr/bin/python3", [script, String(port), "and wait"]),
+      );
+      for (const client of clients) await assertClientPasses(client, port);
+      server.child.kill("SIGTERM");
+      const [code, out, err] = await server.end();
+      assertEquals([code, out], [0, new Array(30).fill(ALICE_LINE)]);
+      assertEquals(err.at(-1), "Served 30 clients and 30 requests");
+      assertEquals(err.filter((line) => /^WARN 127.*next client's turn$/.test(line)).length, 30);
+    });
+  },
+  !PYTHON,
+);
+
+const WRONG: [args: string[], says: string][] = [
+  [["--prot", "1"], "Unknown option --prot: there are --host"],
+  [["--port", "70000"], "--port must be a number from 0 to 65535, not 70000"],
+  [["--port", "http"], "--port must be a number from 0 to 65535, not http"],
+  [["--port"], "--port needs a value"],
+  [["--port", ""], "--port needs a value"],
+  [["--backlog", "-1"], "--backlog"],
+  [["--idle-timeout", "soon"], "--idle-timeout must be a seconds"],
+  [["--max-message-bytes", "1e3"], "--max-message-bytes must be a number from 64"],
+  [["--log-level", "LOUD"], "--log-level must be DEBUG or INFO or WARN or ERROR, not LOUD"],
+  [["--log-format", "xml"], "--log-format must be text or json, not xml"],
+  [["serve"], "Unexpected serve"],
+  [["client"], "--student-name needs a value"],
+  [ALICE_ARGS.slice(0, -2), "--sid needs a value"],
+  [["client", "--student-name", "Alice", "Brown"], "Unexpected Brown: a value with spaces"],
+  [
+    [...ALICE_ARGS, "--idle-timeout", "3"],
+    "Unknown option --idle-timeout: there are --student-name",
+  ],
+];
+
+runTest("a wrong command line: one line that says what would be right, exit status 2", async () => {
+  for (const [args, says] of WRONG) {
+    const [code, out, err] = await Process.main(...args).end();
+    assertEquals([code, out, err.length], [2, [], 1], `${args}: ${err}`);
+    assert(err[0].startsWith(says), `${args}: ${err}`);
+  }
+});
+
+runTest(
+  "a port in use, no server, a refused request, no answer: one line, exit status 1",
+  async () => {
+    await using lab = new Lab({ maxMessageBytes: 64 });
+    const port = String(lab.port);
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const closed = String((listener.addr as Deno.NetAddr).port);
+    listener.close();
+    const cases: [args: string[], says: string][] = [
+      [["--port", port], `The port of 127.0.0.1/${port} is in use: end the other server`],
+      [[...ALICE_ARGS, "--port", closed], `No server at 127.0.0.1/${closed}: start it first`],
+      [[...ALICE_ARGS, "--port", port], "the server refused: longer than the 64 bytes"],
+    ];
+    for (const [args, says] of cases) {
+      const [code, , err] = await Process.main(...args).end();
+      assertEquals([code, err.length], [1, 1], `${args}: ${err}`);
+      assert(err[0].startsWith(says), `${args}: ${err}`);
+    }
+  },
+);
+
+runTest("--help in one screen, --version", async () => {
+  for (const args of [["--help"], ["client", "--help"]]) {
+    const [code, out, err] = await Process.main(...args).end();
+    assertEquals([code, err], [0, []]);
+    assert(out.length < 24 && out.every((line) => line.length <= 100));
+  }
+  const [code, [version]] = await Process.main("--version").end();
+  assertEquals(code, 0);
+  assert(/^\d+\.\d+\.\d+$/.test(version));
+});
+
+runTest("--log-format json: a record a line, the student's fields in it", async () => {
+  await using server = Process.main("--port", "0", "--log-format", "json");
+  const start = JSON.parse(await server.stdout.next() ?? "");
+  assertEquals([start.event, start.level, typeof start.version], ["listening", "INFO", "string"]);
+  using client = await Client.connect(start.port);
+  await client.greeting();
+  const student = { student_name: "A\u2028\u202e\n", github_username: "a", sid: 2n ** 64n - 1n };
+  await client.send(encode(student));
+  assertEquals(await client.receive(), 1);
+  const line = await server.stdout.next() ?? "";
+  assert(/^[\x20-\x7e]+$/.test(line), line);
+  const { time, message: _, ...record } = JSON.parse(line);
+  assert(!Number.isNaN(Date.parse(time)));
+  const fields = { ...student, sid: "18446744073709551615" };
+  assertEquals(record, { level: "INFO", event: "request", client: client.name, ...fields });
+  await client.send(bytes(0xc1));
+  const warning = JSON.parse(await server.stderr.next() ?? "");
+  assertEquals([warning.level, warning.event, warning.client], ["WARN", "malformed", client.name]);
+});
+
+runTest("standard output gone: nobody is acknowledged, the server goes on", async () => {
+  const [server, port] = await startServer();
+  await using _ = server;
+  await server.stdout.cancel();
+  for (let i = 0; i < 2; i++) {
+    using client = await Client.connect(port);
+    await client.greeting();
+    await client.send(REQUEST);
+    assertEquals(await client.receive(), { error: "the server has failed, not you" });
+    assert((await server.stderr.next())?.startsWith(`ERROR ${client.name}: a fault of the server`));
+  }
+});
+
+runTest(
+  "an acknowledged student is on the roster though the server is killed at once",
+  async () => {
+    const [server, port] = await startServer();
+    using client = await Client.connect(port);
+    await client.greeting();
+    await client.send(bytes(...new Array(20).fill(REQUEST)));
+    let acknowledged = 0;
+    for (; acknowledged < 10; acknowledged++) assertEquals(await client.receive(), 1);
+    server.child.kill("SIGKILL");
+    const [, out] = await server.end();
+    assert(out.length >= acknowledged);
+  },
+);
+
+runTest("the client says that it waits its turn", async () => {
+  await using lab = new Lab();
+  const first = await lab.connect();
+  await first.greeting();
+  await using client = Process.main(...ALICE_ARGS, "--port", String(lab.port));
+  assertEquals(
+    await client.stderr.next(),
+    "Waiting for our turn: the server takes one client at a time",
+  );
+  first.conn.close();
+  await lab.log.until("request");
+  assertEquals((await client.end())[0], 0);
+});
+
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  runTest(
+    `${signal}, while idle, while a client is silent or half-way: a summary, status 0`,
+    async () => {
+      for (const half of [undefined, 0, 10]) {
+        const [server, port] = await startServer();
+        await using _ = server;
+        const client = half === undefined ? undefined : await Client.connect(port);
+        await client?.greeting();
+        if (half) await client?.send(REQUEST.subarray(0, half));
+        server.child.kill(signal);
+        if (client) {
+          await server.stderr.until("up to 5 s to finish");
+          await client.send(REQUEST.subarray(half)); // it may finish
+          assertEquals(await client.receive(), 1);
+          client.conn.close();
+        }
+        const [code, , err] = await server.end();
+        const served = client ? "Served 1 client and 1 request" : "Served 0 clients and 0 requests";
+        assertEquals([code, err.at(-1)], [0, served]);
+      }
+    },
+    !RUN || Deno.build.os === "windows",
+  );
+}
+
+runTest(
+  "SIGTERM, and a client that does not finish: out after 5 s; a second signal: at once",
+  async () => {
+    const [patient, port] = await startServer("--idle-timeout", "0");
+    const [hurried, other] = await startServer();
+    await using _ = patient;
+    await using __ = hurried;
+    using client = await Client.connect(port);
+    using silent = await Client.connect(other);
+    for (const each of [client, silent]) await each.greeting();
+    const start = performance.now();
+    for (const server of [patient, hurried]) {
+      server.child.kill("SIGTERM");
+      await server.stderr.until("up to 5 s to finish");
+    }
+    hurried.child.kill("SIGTERM");
+    assertEquals((await hurried.end())[0], 1);
+    assert(performance.now() - start < 4000);
+    assertEquals(await client.receive(), { error: "the server stops" });
+    assert(performance.now() - start > 4500);
+    client.conn.close();
+    assertEquals((await patient.end())[0], 0);
+  },
+);
+
+runTest("no descriptors left: logged, waited out from 5 ms on, and served again", async () => {
+  const [server, port] = await startServer();
+  await using _ = server;
+  const { pid } = server.child;
+  const limit = async (files: number) =>
+    assert(await probe("prlimit", "--pid", String(pid), `--nofile=${files}:4096`) !== undefined);
+  await submit(ALICE, { port });
+  await limit(Array.from(Deno.readDirSync(`/proc/${pid}/fd`)).length);
+  const waiting = submit(ALICE, { port });
+  for (const pause of [5, 10, 20, 40]) {
+    const line = await server.stderr.next();
+    assert(line?.startsWith(`ERROR No client can be accepted, next try in ${pause} ms: `), line);
+  }
+  await limit(1024);
+  await waiting;
+  await submit(ALICE, { port });
+}, !PRLIMIT);
