@@ -336,7 +336,11 @@ export function createLogger(
 
 /** Sends on what a logger's handlers hold back, as ours does, and a `FileHandler` of `@std/log`. */
 function flush(logger: LabLogger): void {
-  for (const handler of logger.handlers as { flush?(): void }[]) handler.flush?.();
+  try {
+    for (const handler of logger.handlers as { flush?(): void }[]) handler.flush?.();
+  } catch (error) { // a plain Error: a broken pipe here must not pass for the client's socket
+    throw new Error(`the roster cannot be written: ${(error as Error).message}`);
+  }
 }
 
 // ----------------------------------------------------------------------------- one client --
@@ -802,6 +806,13 @@ async function runServer(options: typeof SERVER_OPTIONS): Promise<void> {
   const level = parseChoice("log-level", options["log-level"], ["DEBUG", "INFO", "WARN", "ERROR"]);
   const format = parseChoice("log-format", options["log-format"], ["text", "json"]);
   const stop = new AbortController();
+  for (const signal of ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => {
+      if (stop.signal.aborted) Deno.exit(1); // the second signal: at once
+      if (signal === "SIGINT" && Deno.stderr.isTerminal()) console.error(); // leave the line of ^C
+      stop.abort();
+    });
+  }
   const { finished } = serve({
     hostname: options.host,
     port: parseNumber("port", options.port, 0, 65535),
@@ -811,13 +822,6 @@ async function runServer(options: typeof SERVER_OPTIONS): Promise<void> {
     signal: stop.signal,
     logger: createLogger(level, format),
   });
-  for (const signal of ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM"] as const) {
-    Deno.addSignalListener(signal, () => {
-      if (stop.signal.aborted) Deno.exit(1); // the second signal: at once
-      if (signal === "SIGINT" && Deno.stderr.isTerminal()) console.error(); // leave the line of ^C
-      stop.abort();
-    });
-  }
   await finished;
 }
 
