@@ -1183,7 +1183,7 @@ const WRONG: [args: string[], says: string][] = [
   [["--port", "70000"], "--port must be a number from 0 to 65535, not 70000"],
   [["--port", "http"], "--port must be a number from 0 to 65535, not http"],
   [["--port"], "--port needs a value"],
-  [["--port", ""], "--port needs a value"],
+  [["--port="], "--port needs a value"],
   [["--backlog=-1"], "--backlog must be a number from 1 to 65535, not -1"],
   [["--idle-timeout", "soon"], "--idle-timeout must be a seconds"],
   [["--max-message-bytes", "1e3"], "--max-message-bytes must be a number from 64"],
@@ -1369,3 +1369,344 @@ runTest("no descriptors left: logged, waited out from 5 ms on, and served again"
   await waiting;
   await submit(ALICE, { port });
 }, !PRLIMIT);
+
+// ----------------------------------------------------- several servers behind HAProxy --
+
+runTest(
+  "HAProxy, as in the README: four servers, 200 clients, none lost; then one is killed",
+  async () => {
+    const servers = await Promise.all([1, 2, 3, 4].map(() => startServer()));
+    const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = free.addr as Deno.NetAddr;
+    free.close();
+    const readme = await Deno.readTextFile(new URL("README.md", import.meta.url));
+    const config = readme.match(/```haproxy\n([^`]+)```/)![1].replace(
+      /127\.0\.0\.1:1200(\d)/g,
+      (_, i) => `127.0.0.1:${i === "0" ? port : servers[Number(i) - 1][1]}`,
+    );
+    const file = await Deno.makeTempFile();
+    await Deno.writeTextFile(file, config);
+    const proxy = new Process("haproxy", ["-db", "-f", file]);
+    try {
+      for (;;) { // until it listens
+        try {
+          await submit({ ...ALICE, sid: "ready" }, { port });
+          break;
+        } catch (error) {
+          if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+        }
+      }
+      const passed: number[] = [];
+      const failed: unknown[] = [];
+      const send = (from: number, kill?: Process) =>
+        Promise.all(Array.from({ length: 200 }, async (_, i) => {
+          try {
+            await submit({ ...ALICE, sid: from + i }, { port });
+            passed.push(from + i);
+            if (passed.length === 300) kill?.child.kill("SIGKILL");
+          } catch (error) {
+            failed.push(error);
+          }
+        }));
+      await send(0);
+      assertEquals([passed.length, failed], [200, []]);
+      await send(200, servers[0][0]);
+      assert(failed.length <= 4, `${failed}`); // those whom the killed server had accepted
+      assertEquals(passed.length + failed.length, 400);
+      const roster: string[] = [];
+      for (const [server] of servers) {
+        if (server !== servers[0][0]) server.child.kill("SIGTERM");
+        const [, out, err] = await server.end();
+        roster.push(...out);
+        assertEquals(err.filter((line) => /^(WARN|ERROR)/.test(line)), []); // a health check is no news
+      }
+      const sids = roster.map((line) => Number(line.split("sid: ")[1])).filter((sid) => sid >= 0);
+      assertEquals(new Set(sids).size, sids.length);
+      for (const sid of passed) assert(sids.includes(sid), `${sid} is on no roster`);
+    } finally {
+      await proxy[Symbol.asyncDispose]();
+      for (const [server] of servers) await server[Symbol.asyncDispose]();
+      await Deno.remove(file);
+    }
+  },
+  !HAPROXY,
+);
+
+// -------------------------------------------------------------------- fuzz and soak --
+
+/** Random numbers below `n`, the same for the same seed (mulberry32). */
+function randomizer(seed: number): (n: number) => number {
+  return (n) => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), seed | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) % n;
+  };
+}
+
+type Random = ReturnType<typeof randomizer>;
+
+function randomStream(random: Random): Uint8Array<ArrayBuffer> {
+  const noise = () => Uint8Array.from({ length: random(30) }, () => random(256));
+  const types = everyTypeSmall;
+  const part = () =>
+    [() => REQUEST, () => types[random(types.length)], noise, () => encode({ ...ALICE, sid: {} })]
+      [random(4)]();
+  const stream = [...bytes(...Array.from({ length: 1 + random(6) }, part))];
+  for (let mutations = random(3); mutations > 0 && stream.length > 0; mutations--) {
+    const at = random(stream.length);
+    if (random(3) === 0) stream.splice(at, 1 + random(5));
+    else if (random(2) === 0) stream.splice(at, 0, random(256));
+    else stream[at] = random(256);
+  }
+  return bytes(stream);
+}
+
+const everyTypeSmall = everyType().filter((message) => message.length < 300);
+
+function randomPieces(random: Random, stream: Uint8Array): Uint8Array[] {
+  const pieces = [];
+  for (let at = 0; at < stream.length;) {
+    const end = at + 1 + random(random(2) ? 3 : stream.length);
+    pieces.push(stream.subarray(at, end));
+    at = end;
+  }
+  return pieces;
+}
+
+/**
+ * A second opinion on where values end: the whole stream at once, byte by byte and recursive, straight
+ * from the specification's table. Gives the ends, and how it goes on after the last one.
+ */
+function readPlainly(stream: Uint8Array, limit: number): [ends: number[], then: string] {
+  const ends: number[] = [];
+  let at = 0;
+  let start = 0;
+  const take = (count: number) => {
+    let number = 0;
+    while (count-- > 0) {
+      if (at >= stream.length) throw "more";
+      number = number * 256 + stream[at++];
+    }
+    return number;
+  };
+  const fit = (bytes: number) => {
+    if (at + bytes - start > limit) throw "too-long";
+  };
+  // `after` values follow in the containers around; each is a byte at least.
+  const skip = (count: number, after: number) => {
+    fit(count + after);
+    if (at + count > stream.length) throw "more";
+    at += count;
+  };
+  const values = (count: number, depth: number, after: number) => {
+    fit(count + after);
+    if (count > 0 && depth === 64) throw "malformed";
+    for (let left = count - 1; left >= 0; left--) value(depth + 1, after + left);
+  };
+  const value = (depth: number, after: number): void => {
+    const type = take(1);
+    if (type === 0xc1) throw "malformed";
+    if (type <= 0x7f || type >= 0xe0 || [0xc0, 0xc2, 0xc3].includes(type)) skip(0, after);
+    else if (type <= 0x8f) values((type - 0x80) * 2, depth, after);
+    else if (type <= 0x9f) values(type - 0x90, depth, after);
+    else if (type <= 0xbf) skip(type - 0xa0, after);
+    else if (type <= 0xc6) skip(take(2 ** (type - 0xc4)), after);
+    else if (type <= 0xc9) skip(take(2 ** (type - 0xc7)) + 1, after);
+    else if (type <= 0xcb) skip(type === 0xca ? 4 : 8, after);
+    else if (type <= 0xd3) skip(2 ** (type & 3), after);
+    else if (type <= 0xd8) skip(2 ** (type - 0xd4) + 1, after);
+    else if (type <= 0xdb) skip(take(2 ** (type - 0xd9)), after);
+    else if (type <= 0xdd) values(take(type === 0xdc ? 2 : 4), depth, after);
+    else values(take(type === 0xde ? 2 : 4) * 2, depth, after);
+  };
+  try {
+    for (; at < stream.length; ends.push(at)) {
+      start = at;
+      value(0, 0);
+    }
+    return [ends, "end"];
+  } catch (then) {
+    return [ends, String(then)];
+  }
+}
+
+/** What our framing says about the same, from pieces. */
+function readInPieces(pieces: Uint8Array[], limit: number): [ends: number[], then: string] {
+  const framer = new Framer(limit);
+  const ends: number[] = [];
+  let at = 0;
+  try {
+    for (const piece of pieces) {
+      framer.free.set(piece);
+      framer.filled(piece.length);
+      for (let message; (message = framer.next()) !== undefined;) ends.push(at += message.length);
+    }
+    return [ends, framer.pending.length > 0 ? "more" : "end"];
+  } catch (error) {
+    return [ends, (error as Fault).event];
+  }
+}
+
+// The same cases each time, and new ones: a failure shows the seed, `-- seed=N` runs it again.
+const given = Deno.args.find((arg) => arg.startsWith("seed="))?.slice(5);
+const SEEDS = [20261124, Number(given ?? crypto.getRandomValues(new Uint32Array(1))[0])];
+
+async function withSeeds(body: (random: Random) => void | Promise<void>): Promise<void> {
+  for (const seed of SEEDS) {
+    try {
+      await body(randomizer(seed));
+    } catch (error) {
+      throw new Error(`with seed=${seed}: ${error}`, { cause: error });
+    }
+  }
+}
+
+Deno.test("fuzz: the framing agrees with a plain reading of the whole, however the stream is split", () =>
+  withSeeds((random) => {
+    for (let i = 0; i < 5000; i++) {
+      const stream = randomStream(random);
+      const limit = random(2) ? 4096 : 1 + random(100);
+      const expected = readPlainly(stream, limit);
+      for (const pieces of [[stream], randomPieces(random, stream), oneByOne(stream)]) {
+        assertEquals(readInPieces(pieces, limit), expected, `${stream.toHex()} at ${limit}`);
+      }
+    }
+  }));
+
+runTest("fuzz: the framing agrees with Python's Unpacker", async () => {
+  const random = randomizer(SEEDS[1]);
+  const streams = Array.from({ length: 300 }, () => randomStream(random));
+  const script = `
+import msgpack, sys
+for line in sys.argv[1].split(","):
+    u = msgpack.Unpacker()
+    u.feed(bytes.fromhex(line))
+    ends = []
+    try:
+        while True:
+            u.skip()
+            ends.append(str(u.tell()))
+    except (msgpack.OutOfData, msgpack.FormatError, msgpack.StackError, ValueError):
+        print(" ".join(ends))
+`;
+  const hex = streams.map((stream) => stream.toHex()).join(",");
+  const lines = (await probe("/usr/bin/python3", "-c", script, hex))?.split("\n") ?? [];
+  for (const [i, stream] of streams.entries()) {
+    assertEquals(
+      readInPieces([stream], 2 ** 32)[0].join(" "),
+      lines[i],
+      `${SEEDS[1]}: ${stream.toHex()}`,
+    );
+  }
+}, !PYTHON);
+
+/** The answers that protocol.md promises for a stream that ends with a half-close: 1 or "error". */
+function promised(stream: Uint8Array): (1 | "error")[] {
+  const [ends, then] = readPlainly(stream, 4096);
+  const answers: (1 | "error")[] = [];
+  let start = 0;
+  for (const end of ends) {
+    const value = tryDecode(stream.subarray(start, end)) as Record<string, unknown> | undefined;
+    const type = stream[start];
+    const isMap = type >= 0x80 && type <= 0x8f || type === 0xde || type === 0xdf;
+    if (!isMap || value === undefined || type === 0x80 && [2, 3, 4, 5].includes(stream[end])) {
+      return [...answers, "error"];
+    }
+    const { student_name, github_username, sid } = { ...value };
+    const isGood = [student_name, github_username].every((each) => typeof each === "string") &&
+      (typeof sid === "string" || typeof sid === "bigint" || Number.isSafeInteger(sid));
+    answers.push(isGood ? 1 : "error");
+    start = end;
+  }
+  return then === "more" || then === "end" ? answers : [...answers, "error"];
+}
+
+netTest(
+  "fuzz: whatever comes, in whatever pieces, the answers are as promised and the next is served",
+  () =>
+    withSeeds(async (random) => {
+      await using lab = new Lab({ idleTimeout: 1000 });
+      for (let i = 0; i < 600; i++) {
+        const stream = randomStream(random);
+        if (random(4) === 0) { // gone at once, by a reset or a close
+          const socket = createConnection(lab.port, "127.0.0.1");
+          await once(socket, "connect");
+          socket.write(stream);
+          random(2) ? socket.resetAndDestroy() : socket.destroy();
+          await once(socket, "close");
+        } else {
+          using client = await lab.connect();
+          await client.greeting();
+          const sending = (async () => {
+            for (const piece of randomPieces(random, stream)) await client.send(piece);
+            await client.conn.closeWrite();
+          })().catch(() => {}); // after a fault nobody listens any more
+          const answers = await client.receiveAll();
+          await sending;
+          assertEquals(
+            answers.map((each) => isError(each) ? "error" : each),
+            promised(stream),
+            stream.toHex(),
+          );
+        }
+        if (i % 10 === 0) await lab.check();
+      }
+      await lab.check();
+      assertEquals(lab.log.of("ERROR"), []);
+    }),
+);
+
+const soakTest = Deno.args.includes("soak") ? runTest : () => {};
+
+soakTest(
+  "soak: 100,000 clients, one in ten misbehaves; all counted, memory and descriptors flat",
+  async () => {
+    const [server, port] = await startServer("--idle-timeout", "0.02");
+    await using _ = server;
+    const warnings = server.stderr.rest();
+    const pickle = bytes(0x80, 4, pickled);
+    const faults: ((client: Client) => Promise<unknown>)[] = [
+      async (client) => [await client.send(bytes(0xc1)), await client.receive()],
+      async (client) => [await client.send(encode({})), await client.receive()],
+      async (client) => [await client.send(pickle), await client.receive()],
+      async (client) => [await client.send(bytes("GET / HTTP/1.1\r\n")), await client.receive()],
+      (client) => client.send(REQUEST.subarray(0, 20)),
+      (client) => client.send(bytes(0xdb, 255, 255, 255, 255)),
+      (client) => client.receive(), // silence
+      () => reset(port, encode([])),
+    ];
+    const measure = async () => {
+      const rss = await probe("ps", "-o", "rss=", "-p", String(server.child.pid));
+      const open = await probe("ls", `/proc/${server.child.pid}/fd`);
+      return [Number(rss) / 1024, open?.trim().split("\n").length ?? 0];
+    };
+    const sizes: number[][] = [];
+    let expected = 0;
+    for (let i = 1; i <= 100_000; i++) {
+      using client = await Client.connect(port);
+      await client.greeting();
+      if (i % 10 === 0) {
+        const fault = faults[(i / 10) % faults.length];
+        if (fault.length === 0) client[Symbol.dispose]();
+        await fault(client);
+      } else {
+        await client.send(encode({ ...ALICE, sid: i }));
+        assertEquals(await client.receive(), 1);
+        expected++;
+        assertEquals(Number((await server.stdout.next())?.split("sid: ")[1]), i);
+      }
+      if (i === 20_000 || i === 100_000) sizes.push(await measure());
+    }
+    server.child.kill("SIGTERM");
+    const [code, more] = await server.end();
+    assertEquals([code, more], [0, []]);
+    const [[before, open], [after, openAfter]] = sizes;
+    console.log(
+      `${expected} acknowledged; resident ${before} and ${after} MB; ${open}, ${openAfter} files`,
+    );
+    assertEquals((await warnings).at(-1), `Served ${expected} clients and ${expected} requests`);
+    assert(Math.abs(after - before) < 10);
+    assert(Math.abs(openAfter - open) <= 1);
+  },
+);
