@@ -47,20 +47,6 @@ export class Fault extends Error {
 
 // ----------------------------------------------------------------------------- the framing --
 
-// What follows the first byte of a value, for the types 0xc0 to 0xdf of the MessagePack
-// specification: the bytes of its length field, and the bytes of its body beside what that
-// length counts (an extension has a type byte).
-// deno-fmt-ignore
-const LENGTH_BYTES = [
-  0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 0, 0, 0, 0, 0, 0, // nil to uint 64
-  0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4, // int 8 to map 32
-];
-// deno-fmt-ignore
-const BODY_BYTES = [
-  0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 4, 8, 1, 2, 4, 8,
-  1, 2, 4, 8, 2, 3, 5, 9, 17, 0, 0, 0, 0, 0, 0, 0,
-];
-
 /**
  * Finds where each value of a MessagePack stream ends. `decode` wants exactly one whole value, and
  * TCP keeps no boundaries: a read may bring a part of a value, one, or many.
@@ -127,33 +113,46 @@ export class Framer {
    * deep, or is the one byte that MessagePack never uses.
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
-    while (this.#owed > 0) {
-      if (this.#scan >= this.#end) return undefined;
-      const type = this.#buffer[this.#scan];
-      let size = 1;
-      let children = 0;
-      if (type >= 0x80 && type < 0x90) children = (type & 0x0f) * 2; // fixmap
-      else if (type >= 0x90 && type < 0xa0) children = type & 0x0f; // fixarray
-      else if (type >= 0xa0 && type < 0xc0) size += type & 0x1f; // fixstr
-      else if (type === 0xc1) throw new Fault("malformed", "0xc1 is no MessagePack");
-      else if (type >= 0xc0 && type < 0xe0) {
-        const lengthBytes = LENGTH_BYTES[type - 0xc0];
-        if (this.#scan + lengthBytes >= this.#end) return undefined;
-        let length = 0;
-        for (let i = 1; i <= lengthBytes; i++) length = length * 256 + this.#buffer[this.#scan + i];
-        size += lengthBytes + BODY_BYTES[type - 0xc0];
-        if (type >= 0xde) children = length * 2; // map
-        else if (type >= 0xdc) children = length; // array
-        else size += length; // bin, ext, str
-      } // else a fixint, of one byte
-      this.#advance(size, children);
-    }
+    while (this.#owed > 0) if (!this.#passHeader()) return undefined;
     if (this.#scan > this.#end) return undefined;
     const message = this.#buffer.subarray(this.#start, this.#scan);
     this.#start = this.#scan;
     this.#owed = 1;
     this.#depth = 0;
     return message;
+  }
+
+  /** Passes a header, and what it counts in bytes; `false` when not all of the header is there. */
+  #passHeader(): boolean {
+    if (this.#scan >= this.#end) return false;
+    const type = this.#buffer[this.#scan];
+    let size = 1; // bytes of the header and what belongs to it
+    let lengthBytes = 0; // of these, the bytes of its length field
+    let children = 0; // values that follow in it
+    if (type < 0x80 || type >= 0xe0) size = 1; // fixint
+    else if (type < 0x90) children = (type & 0x0f) * 2; // fixmap
+    else if (type < 0xa0) children = type & 0x0f; // fixarray
+    else if (type < 0xc0) size += type & 0x1f; // fixstr
+    else if (type === 0xc1) throw new Fault("malformed", "0xc1 is no MessagePack");
+    else if (type < 0xc4) size = 1; // nil, false, true
+    else if (type < 0xca) lengthBytes = 1 << ((type - 0xc4) % 3); // bin and ext 8 to 32
+    else if (type < 0xcc) size += 4 << (type - 0xca); // float 32 and 64
+    else if (type < 0xd4) size += 1 << (type & 0x03); // uint and int 8 to 64
+    else if (type < 0xd9) size += 1 + (1 << (type - 0xd4)); // fixext 1 to 16 and its type
+    else if (type < 0xdc) lengthBytes = 1 << (type - 0xd9); // str 8 to 32
+    else lengthBytes = 2 << (type & 0x01); // array 16 and 32, map 16 and 32
+
+    if (lengthBytes > 0) {
+      if (this.#scan + lengthBytes >= this.#end) return false;
+      let length = 0;
+      for (let i = 1; i <= lengthBytes; i++) length = length * 256 + this.#buffer[this.#scan + i];
+      size += lengthBytes;
+      if (type >= 0xde) children = length * 2;
+      else if (type >= 0xdc) children = length;
+      else size += length + (type > 0xc6 && type < 0xca ? 1 : 0); // an ext has a type byte
+    }
+    this.#advance(size, children);
+    return true;
   }
 
   #advance(size: number, children: number): void {
@@ -235,6 +234,16 @@ function isAmbiguous(bytes: Uint8Array): boolean {
 
 // -------------------------------------------------------------------------------- the log --
 
+/**
+ * Where the server reports: a `Logger` of `@std/log` is one, and so is `console`. What comes with a
+ * message says in `event` what has happened, in `client` to whom, and in `students` who has sent
+ * the requests of this record: those that came in one read are one record.
+ */
+export type LabLogger = Record<
+  "debug" | "info" | "warn" | "error",
+  (message: string, fields: { event: string; client?: string; students?: Student[] }) => unknown
+>;
+
 /** What could forge a line or move the cursor: controls, separators, direction overrides. */
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
@@ -311,7 +320,7 @@ function formatJson({ datetime, levelName, msg, args }: LogRecord): string {
 export function createLogger(
   level: "DEBUG" | "INFO" | "WARN" | "ERROR" = "INFO",
   format: "text" | "json" = "text",
-): Logger {
+): LabLogger {
   const formatter = format === "json" ? formatJson : formatText;
   return new Logger("lab", level, { handlers: [new LabHandler(level, { formatter })] });
 }
@@ -336,8 +345,7 @@ class Session {
   #reading: Promise<number | null> | undefined; // a read that has begun and nobody awaits
   #students: Student[] = []; // whom the next answers acknowledge
   #answers: Uint8Array[] = []; // that go out when the roster has these students
-  #answered = 0; // requests, the refused ones too
-  #acknowledged = 0; // of these
+  #acknowledged = 0; // requests
   #refusals = 0; // in a row
   #sending = false;
   #interrupt: (fault: Fault) => void = () => {};
@@ -346,7 +354,7 @@ class Session {
   constructor(
     readonly conn: Deno.TcpConn,
     readonly framer: Framer,
-    readonly logger: Logger,
+    readonly logger: LabLogger,
     readonly idleTimeout: number,
   ) {
     const { hostname, port } = conn.remoteAddr;
@@ -453,7 +461,6 @@ class Session {
     this.#answers = [];
     if (students.length > 0) this.#record(students);
     this.#acknowledged += students.length;
-    this.#answered += answers.length;
     this.#sending = true;
     this.#renew();
     await this.#write(
@@ -529,7 +536,7 @@ class Session {
   expire(): void {
     const limit = `${this.idleTimeout / 1000} s`;
     const half = this.framer.pending.length;
-    const isIdle = half === 0 && this.#answered > 0;
+    const isIdle = half === 0 && this.#acknowledged + this.#refusals > 0;
     const [event, text] = this.due === this.#stopAt
       ? ["stopping", "the server stops"]
       : this.#sending
@@ -577,7 +584,7 @@ export interface ServeOptions {
   /** Called once the server listens. */
   onListen?: (address: Deno.NetAddr) => void;
   /** Where everything is reported. @default {createLogger()} */
-  logger?: Logger;
+  logger?: LabLogger;
 }
 
 /** A running server. */
@@ -651,7 +658,7 @@ export function serve(options: ServeOptions = {}): LabServer {
       }
     }
     clearTimeout(timer);
-    const text = `${count(served.clients, "client")} and ${count(served.requests, "request")}`;
+    const text = `${number(served.clients, "client")} and ${number(served.requests, "request")}`;
     logger.info(`Served ${text}`, { event: "stopped", ...served });
     return served;
   }
@@ -666,16 +673,12 @@ export function serve(options: ServeOptions = {}): LabServer {
   return { addr, finished: acceptAll() };
 }
 
-const count = (number: number, noun: string) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+const number = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 // ------------------------------------------------------------------------ the client's side --
 
 /** What {@linkcode submit} takes beside the student. */
-export interface SubmitOptions {
-  /** The server's address. @default {"127.0.0.1"} */
-  hostname?: string;
-  /** The server's TCP port. @default {12000} */
-  port?: number;
+export interface SubmitOptions extends Pick<ServeOptions, "hostname" | "port"> {
   /** Called with the client's id when the server has greeted. */
   onGreeting?: (clientid: number) => void;
   /** Called if the greeting takes more than a second: another client is being served. */
@@ -721,7 +724,7 @@ async function receive(conn: Deno.TcpConn, framer: Framer): Promise<unknown> {
 
 // ------------------------------------------------------------------------- the command line --
 
-const HELP = `Lab 3: an iterative TCP server, one client after the other.
+const SERVER_HELP = `Lab 3: an iterative TCP server, one client after the other.
 
 Usage: main.ts [options]
        main.ts client --help      about the client
@@ -749,46 +752,43 @@ Options, with their defaults:
 
 Example: main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789`;
 
-type Options = Record<string, string | undefined>;
+const ADDRESS = { host: HOSTNAME, port: String(PORT) };
+const LIMITS = { backlog: "10", "idle-timeout": "10", "max-message-bytes": "4096" };
+const SERVER_DEFAULTS = { ...ADDRESS, ...LIMITS, "log-level": "INFO", "log-format": "text" };
+const CLIENT_DEFAULTS = { "student-name": "", "github-username": "", sid: "", ...ADDRESS };
 
 /** A wrong command line: one line, exit status 2. */
 class UsageError extends Error {}
 
-/** The options that were given; there are those that the help shows. */
-function parseOptions(args: string[], help: string): Options {
-  const names = [...new Set(help.match(/(?<=--)[a-z-]+/g))];
+/** The options' values; one whose default is empty has to be given. */
+function parseOptions<T extends Record<string, string>>(args: string[], defaults: T): T {
+  const names = Object.keys(defaults);
   const unknown = (arg: string) => {
-    const right = `there are --${names.join(", --")}`;
+    const right = `there are --${names.join(", --")}, --help, --version`;
     if (arg.startsWith("-")) throw new UsageError(`Unknown option ${escape(arg)}: ${right}`);
     throw new UsageError(`Unexpected ${escape(arg)}: a value with spaces needs quotes`);
   };
-  const options = parseArgs(args, { string: names, unknown }) as Options;
-  const empty = names.find((name) => Object.hasOwn(options, name) && !options[name]);
-  return empty === undefined ? options : missing(empty);
+  const options = { ...defaults, ...parseArgs(args, { string: names, unknown }) };
+  const missing = names.find((name) => !options[name]);
+  if (missing === undefined) return options;
+  throw new UsageError(`--${missing} needs a value, as --help shows`);
 }
 
-function missing(name: string): never {
-  throw new UsageError(`--${name} needs a value, as --help shows`);
+function parseNumber(name: string, text: string, min: number, max: number, unit = "an integer") {
+  const isWritten = unit === "seconds" ? /^\d+(\.\d+)?$/ : /^\d+$/;
+  if (isWritten.test(text) && Number(text) >= min && Number(text) <= max) return Number(text);
+  throw new UsageError(`--${name} must be ${unit} from ${min} to ${max}, not ${escape(text)}`);
 }
 
-function parseNumber(options: Options, name: string, min: number, max: number, isInteger = true) {
-  const text = options[name];
-  if (text === undefined) return undefined;
-  const isWritten = (isInteger ? /^\d+$/ : /^\d+(\.\d+)?$/).test(text);
-  if (isWritten && Number(text) >= min && Number(text) <= max) return Number(text);
-  const kind = isInteger ? "an integer" : "seconds";
-  throw new UsageError(`--${name} must be ${kind} from ${min} to ${max}, not ${escape(text)}`);
-}
-
-function parseChoice<T extends string>(options: Options, name: string, choices: T[]) {
-  const text = options[name];
-  const choice = choices.find((choice) => choice.toLowerCase() === text?.toLowerCase());
-  if (text === undefined || choice !== undefined) return choice;
+function parseChoice<T extends string>(name: string, text: string, choices: T[]): T {
+  const choice = choices.find((choice) => choice.toLowerCase() === text.toLowerCase());
+  if (choice !== undefined) return choice;
   throw new UsageError(`--${name} must be ${choices.join(" or ")}, not ${escape(text)}`);
 }
 
-async function runServer(options: Options): Promise<void> {
-  const seconds = parseNumber(options, "idle-timeout", 0, 1e6, false);
+async function runServer(options: typeof SERVER_DEFAULTS): Promise<void> {
+  const level = parseChoice("log-level", options["log-level"], ["DEBUG", "INFO", "WARN", "ERROR"]);
+  const format = parseChoice("log-format", options["log-format"], ["text", "json"]);
   const stop = new AbortController();
   for (const signal of ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => {
@@ -799,27 +799,22 @@ async function runServer(options: Options): Promise<void> {
   }
   const { finished } = serve({
     hostname: options.host,
-    port: parseNumber(options, "port", 0, 65535),
-    backlog: parseNumber(options, "backlog", 1, 65535),
-    idleTimeout: seconds && seconds * 1000,
-    maxMessageBytes: parseNumber(options, "max-message-bytes", 64, 2 ** 24),
+    port: parseNumber("port", options.port, 0, 65535),
+    backlog: parseNumber("backlog", options.backlog, 1, 65535),
+    idleTimeout: parseNumber("idle-timeout", options["idle-timeout"], 0, 1e6, "seconds") * 1000,
+    maxMessageBytes: parseNumber("max-message-bytes", options["max-message-bytes"], 64, 2 ** 24),
     signal: stop.signal,
-    logger: createLogger(
-      parseChoice(options, "log-level", ["DEBUG", "INFO", "WARN", "ERROR"]),
-      parseChoice(options, "log-format", ["text", "json"]),
-    ),
+    logger: createLogger(level, format),
   });
   await finished;
 }
 
-async function runClient(options: Options): Promise<void> {
-  const student_name = options["student-name"] ?? missing("student-name");
-  const github_username = options["github-username"] ?? missing("github-username");
-  const id = options.sid ?? missing("sid");
+async function runClient(options: typeof CLIENT_DEFAULTS): Promise<void> {
+  const { host: hostname, "student-name": student_name, "github-username": github_username } =
+    options;
+  const port = parseNumber("port", options.port, 1, 65535);
   // Digits are an integer, unless it might exceed 64 bits or lose a zero in front.
-  const sid = /^(0|-?[1-9]\d{0,17})$/.test(id) ? BigInt(id) : id;
-  const { host: hostname = HOSTNAME } = options;
-  const port = parseNumber(options, "port", 1, 65535) ?? PORT;
+  const sid = /^(0|-?[1-9]\d{0,17})$/.test(options.sid) ? BigInt(options.sid) : options.sid;
   await submit({ student_name, github_username, sid }, {
     hostname,
     port,
@@ -846,15 +841,16 @@ function explain(error: unknown, where: string): string {
 /** Runs the command line; returns the exit status: 0, or 1 for a failure, or 2 for a wrong line. */
 async function main(args: string[]): Promise<number> {
   const isClient = args[0] === "client";
-  const help = isClient ? CLIENT_HELP : HELP;
   let where = "";
   try {
     if (args.includes("--version")) console.log(VERSION);
-    else if (args.includes("--help")) console.log(help);
+    else if (args.includes("--help")) console.log(isClient ? CLIENT_HELP : SERVER_HELP);
     else {
-      const options = parseOptions(isClient ? args.slice(1) : args, help);
-      where = `${options.host ?? HOSTNAME}/${options.port ?? PORT}`;
-      await (isClient ? runClient(options) : runServer(options));
+      const options = isClient
+        ? parseOptions(args.slice(1), CLIENT_DEFAULTS)
+        : parseOptions(args, SERVER_DEFAULTS);
+      where = `${options.host}/${options.port}`;
+      await ("sid" in options ? runClient(options) : runServer(options));
     }
     return 0;
   } catch (error) {

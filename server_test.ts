@@ -1196,7 +1196,7 @@ runTest(
 );
 
 const WRONG: [args: string[], says: string][] = [
-  [["--prot", "1"], "Unknown option --prot: there are --help, --host"],
+  [["--prot", "1"], "Unknown option --prot: there are --host"],
   [["--port", "70000"], "--port must be an integer from 0 to 65535, not 70000"],
   [["--port", "http"], "--port must be an integer from 0 to 65535, not http"],
   [["--port"], "--port needs a value"],
