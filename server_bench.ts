@@ -69,7 +69,7 @@ class Server {
     const run = [Deno.execPath(), "run", ...configFlags(), "--allow-net", "server_bench.ts", kind];
     const command = isPinned ? ["taskset", "-c", "1", ...run] : run;
     this.#child = new Deno.Command("sh", {
-      args: ["-c", 'exec "$@" > "$(mktemp)"', "sh", ...command],
+      args: ["-c", 'f=$(mktemp) && exec 3> "$f" && rm "$f" && exec "$@" >&3', "sh", ...command],
       cwd: new URL(".", import.meta.url),
       stdin: "piped",
       stderr: "piped",
