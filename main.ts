@@ -210,21 +210,407 @@ const STRANGERS: [starts: string[], what: string][] = [
 
 const asText = (bytes: Uint8Array) => String.fromCharCode(...bytes.subarray(0, 5));
 
-/** Whether these are the first bytes of a stranger and the next ones will tell. */
-function isAmbiguous(bytes: Uint8Array): boolean {
-  if (bytes.length === 0 || bytes.length > 4) return false;
-  const text = asText(bytes);
-  return STRANGERS.flatMap(([starts]) => starts).some((start) =>
-    start.startsWith(text) && start !== text
-  );
+/** Whether a stranger may begin so: the next bytes will tell. */
+const isAmbiguous = (text: string) =>
+  STRANGERS.some(([starts]) => starts.some((start) => start !== text && start.startsWith(text)));
+
+// ----------------------------------------------------------------------------- one client --
+
+const ACK = encode(ACKNOWLEDGEMENT);
+const ACK_BYTES = [...ACK]; // a tenth of the time of spreading ACK itself, again and again
+const GREETING = encode({ clientid: 65535 }); // the id is its last two bytes
+
+const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+const rosterLine = ({ student_name, github_username, sid }: Student) =>
+  escape(`Connected: Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`);
+
+/** The life of one client, from accept to close: `run` tells it. */
+class Session {
+  /** When the client's time is over, ms of `performance.now()`; each answer moves it. */
+  deadline = Infinity;
+  #stopAt = Infinity; // ms, as `deadline`
+  #reading: Promise<number | null> | undefined; // a read that has begun and nobody awaits
+  #acknowledged = 0; // requests
+  #refusals = 0; // in a row
+  #sending = false;
+  #interrupt: (fault: Fault) => void = () => {};
+  readonly #peer: string;
+
+  constructor(
+    readonly conn: Deno.TcpConn,
+    readonly framer: Framer,
+    readonly logger: LabLogger,
+    readonly idleTimeout: number,
+  ) {
+    const { hostname, port } = conn.remoteAddr;
+    this.#peer = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+    this.#renewDeadline();
+  }
+
+  /** Serves the client to its end, and returns how many requests were acknowledged. */
+  async run(): Promise<number> {
+    try {
+      await this.#greet();
+      await this.#converse();
+      this.#log("debug", "closed", "the client has closed");
+    } catch (error) {
+      this.deadline = Infinity; // from here on the limit is LINGER_MS
+      this.#report(error);
+      await this.#lingeringClose(error).catch(() => {}); // the fault is reported, the rest its echo
+    } finally {
+      this.conn[Symbol.dispose]();
+    }
+    return this.#acknowledged;
+  }
+
+  /**
+   * Step 1. The first read begins before the greeting is written. Both wait for the kernel's first
+   * word on the new connection, so a read that ends first has found its request there already: a
+   * client that sends before it reads. It gets a moment to read the greeting by itself. A client
+   * that has read the greeting cannot be so early.
+   */
+  async #greet(): Promise<void> {
+    this.conn.setNoDelay();
+    this.framer.reset();
+    let isEarly = false;
+    this.#reading = this.conn.read(this.framer.free);
+    this.#reading.then((count) => isEarly = count !== null, () => {});
+    const greeting = GREETING.slice(); // to encode it anew takes 5 us more, a twentieth of a visit
+    new DataView(greeting.buffer).setUint16(greeting.length - 2, this.conn.remoteAddr.port);
+    await this.#write(greeting);
+    if (isEarly) await delay(MOMENT_MS);
+  }
+
+  /** Steps 2 to 4: reads and answers until the stream ends. */
+  async #converse(): Promise<void> {
+    for (;;) {
+      const count = await this.#beforeDeadline(this.#read());
+      this.#reading = undefined;
+      if (count === null) break;
+      this.framer.filled(count);
+      await this.#answerAll();
+    }
+    const left = this.framer.pending.length;
+    if (left > 0) throw new Fault("truncated", `the stream ended ${left} bytes into one`, "drop");
+  }
+
+  /** The read that has begun already, or a new one. */
+  #read(): Promise<number | null> {
+    return this.#reading ??= this.conn.read(this.framer.free);
+  }
+
+  /** Answers what has arrived whole; throws the fault that ends the connection. */
+  async #answerAll(): Promise<void> {
+    const students: Student[] = [];
+    const answers: number[] = []; // bytes
+    try {
+      for (;;) {
+        let message: Uint8Array | undefined;
+        try {
+          message = this.framer.next();
+          if (message === undefined) return;
+          students.push(parseRequest(message));
+          answers.push(...ACK_BYTES);
+          this.#refusals = 0;
+        } catch (error) {
+          answers.push(...await this.#refuse(error, message));
+        }
+      }
+    } finally { // what came before a fault is answered even so
+      const isAck = answers.length === 1; // as mostly: no new buffer then, which takes 0.5 us
+      if (answers.length > 0) await this.#answer(students, isAck ? ACK : new Uint8Array(answers));
+    }
+  }
+
+  /** The answer to a bad request if the connection stays open; else throws what ends it. */
+  async #refuse(error: unknown, message: Uint8Array = new Uint8Array()): Promise<Uint8Array> {
+    if (!(error instanceof Fault)) throw error;
+    const start = asText(message);
+    while (isAmbiguous(start + asText(this.framer.pending))) {
+      // A pickle in pieces begins like an empty map: what follows gets a moment to tell.
+      const count = await this.#beforeDeadline(Promise.race([this.#read(), delay(MOMENT_MS)]));
+      if (!count) break; // time is over, or the stream
+      this.#reading = undefined;
+      this.framer.filled(count);
+    }
+    const text = start + asText(this.framer.pending);
+    const what = STRANGERS.find(([starts]) => starts.some((start) => text.startsWith(start)))?.[1];
+    if (what !== undefined) {
+      const hint = `the wire is MessagePack, and this looks like ${what}`;
+      throw new Fault(what === PICKLE ? "pickle" : error.event, hint);
+    }
+    if (error.outcome !== "refuse") throw error;
+    if (++this.#refusals === MAX_REFUSALS) {
+      throw new Fault("refused", `${error.message}; refused ${MAX_REFUSALS} times in a row`);
+    }
+    this.#report(error);
+    return encode({ error: error.message });
+  }
+
+  /**
+   * Step 3: one write to the roster and one to the client for all that has arrived. The roster
+   * comes first: who is acknowledged is never missing from it, though the server is killed.
+   */
+  async #answer(students: Student[], answers: Uint8Array): Promise<void> {
+    const fields = { event: "request", client: this.#peer, students };
+    try {
+      if (students.length > 0) this.logger.info(students.map(rosterLine).join("\n"), fields);
+    } catch (error) { // a plain Error: a broken pipe here must not pass for the client's socket
+      throw new Error(`the roster cannot be written: ${(error as Error).message}`);
+    }
+    this.#acknowledged += students.length;
+    this.#sending = true;
+    this.#renewDeadline();
+    await this.#write(answers);
+    this.#sending = false;
+    this.#renewDeadline();
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    let sent = await this.#beforeDeadline(this.conn.write(bytes));
+    while (sent < bytes.length) {
+      sent += await this.#beforeDeadline(this.conn.write(bytes.subarray(sent)));
+    }
+  }
+
+  /**
+   * Tells the client what is wrong, and lingers: a close with unread bytes in the kernel would
+   * reset the connection, and the reset destroys the answer on its way.
+   */
+  async #lingeringClose(error: unknown): Promise<void> {
+    if (error instanceof Fault && error.outcome === "drop") return;
+    const timer = setTimeout(() => this.conn[Symbol.dispose](), LINGER_MS);
+    try {
+      const text = error instanceof Fault ? error.message : "the server has failed, not you";
+      await this.#write(encode({ error: text }));
+      await this.conn.closeWrite();
+      for await (const _ of this.conn.readable); // until the client closes, too
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * Awaits an operation, or throws the fault of the deadline that passes before it ends. All that
+   * waits for the client waits here: `expire` can interrupt nothing else.
+   */
+  #beforeDeadline<T>(operation: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#interrupt = reject;
+      operation.then(resolve, reject);
+    });
+  }
+
+  #renewDeadline(): void {
+    this.deadline = Math.min(performance.now() + (this.idleTimeout || Infinity), this.#stopAt);
+  }
+
+  /** The server stops: the client may finish, but not for long. */
+  stop(): void {
+    this.#stopAt = performance.now() + GRACE_MS;
+    this.deadline = Math.min(this.deadline, this.#stopAt);
+    this.#log("info", "stopping", `up to ${GRACE_MS / 1000} s to finish, the server stops`);
+  }
+
+  /** Interrupts what the client holds up: the deadline has passed. */
+  expire(): void {
+    const limit = `${this.idleTimeout / 1000} s`;
+    const half = this.framer.pending.length;
+    const isIdle = half === 0 && this.#acknowledged + this.#refusals > 0;
+    let [event, text] = ["timeout", `no whole request within ${limit}`];
+    if (half > 0) text += `, only ${half} bytes`;
+    if (isIdle) {
+      [event, text] = ["idle", `silent ${limit} since its answer: the next client's turn`];
+    }
+    if (this.#sending) [event, text] = ["stalled", `its answers stay unread for ${limit}`];
+    if (this.deadline === this.#stopAt) [event, text] = ["stopping", "the server stops"];
+    this.deadline = Infinity;
+    this.#interrupt(new Fault(event, text, this.#sending || isIdle ? "drop" : "close"));
+  }
+
+  /** Where all errors of a client meet. */
+  #report(error: unknown): void {
+    if (error instanceof Fault) this.#log("warn", error.event, error.message);
+    else if (error instanceof Error && "code" in error) { // the system's word on the connection
+      const isHeard = this.#acknowledged + this.#refusals + this.framer.pending.length > 0;
+      const level = isHeard ? "warn" : "debug"; // nothing was sent: a health check, no news
+      this.#log(level, "reset", `the connection broke: ${error.message}`);
+    } else {
+      const stack = error instanceof Error && error.stack || String(error);
+      this.#log("error", "bug", `a fault of the server: ${stack.replaceAll(/\n\s*/g, " | ")}`);
+    }
+  }
+
+  #log(level: "debug" | "info" | "warn" | "error", event: string, text: string): void {
+    this.logger[level](`${this.#peer}: ${escape(text)}`, { event, client: this.#peer });
+  }
+}
+
+// ---------------------------------------------------------------------- the listening loop --
+
+/** What {@linkcode serve} takes, in the manner of `Deno.serve`. */
+export interface ServeOptions {
+  /** The address to listen at. @default {"127.0.0.1"} */
+  hostname?: string;
+  /** The TCP port, 0 for any free one. @default {12000} */
+  port?: number;
+  /** How many clients the kernel queues while one is served. @default {10} */
+  backlog?: number;
+  /** ms for a whole request, or for reading an answer; 0 for no limit. @default {10_000} */
+  idleTimeout?: number;
+  /** Bytes of the longest message that is taken. @default {4096} */
+  maxMessageBytes?: number;
+  /** Stops the server: no more accepts, and 5 s at most for the current client. */
+  signal?: AbortSignal;
+  /** Called once the server listens. */
+  onListen?: (address: Deno.NetAddr) => void;
+  /** Where everything is reported. @default {createLogger()} */
+  logger?: LabLogger;
+}
+
+/** A running server. */
+export interface LabServer {
+  /** The address that it listens at. */
+  readonly addr: Deno.NetAddr;
+  /** Settles when it has stopped, with how many were acknowledged; no client can reject it. */
+  readonly finished: Promise<{ clients: number; requests: number }>;
+}
+
+/**
+ * Starts the iterative server: one client at a time, in the order of arrival.
+ *
+ * @throws {Deno.errors.AddrInUse} When the port is taken, and what else `Deno.listen` throws.
+ */
+export function serve(options: ServeOptions = {}): LabServer {
+  const { hostname = HOSTNAME, port = PORT, backlog = 10, idleTimeout = 10_000 } = options;
+  const { signal, logger = createLogger() } = options;
+  const framer = new Framer(options.maxMessageBytes); // for all clients: a new one takes 9 us
+  const served = { clients: 0, requests: 0 };
+  let session: Session | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+
+  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
+  const addr = listener.addr as Deno.NetAddr;
+  const fields = { event: "listening", address: addr.hostname, port: addr.port, version: VERSION };
+  logger.info(`Listening at ${addr.hostname}/${addr.port}`, fields);
+  options.onListen?.(addr);
+
+  /** One timer for all clients: to set and clear one for each takes 9 us, a tenth of a visit. */
+  function watch(): void {
+    clearTimeout(timer);
+    if (session !== undefined && session.deadline <= performance.now()) session.expire();
+    const left = (session?.deadline ?? Infinity) - performance.now();
+    // One ms more, as timers round down; and no more than the 31 bits that they can take.
+    timer = left < Infinity ? setTimeout(watch, Math.min(left + 1, 2 ** 31 - 1)) : undefined;
+  }
+
+  async function serveClient(conn: Deno.TcpConn): Promise<void> {
+    try {
+      session = new Session(conn, framer, logger, idleTimeout);
+      if (timer === undefined) watch(); // else it comes early enough, and is set again then
+      const requests = await session.run();
+      served.clients += requests > 0 ? 1 : 0;
+      served.requests += requests;
+    } catch (error) { // Not even the report went well. Still no reason to stop.
+      console.error(error);
+    }
+    session = undefined;
+  }
+
+  /** The loop that ends only when `stop` has closed the listener. */
+  async function acceptAll(): Promise<typeof served> {
+    let pause = 5;
+    while (!signal?.aborted) {
+      try {
+        // Whatever leaves this loop early closes the listener: serveClient never throws.
+        for await (const conn of listener) {
+          pause = 5;
+          await serveClient(conn);
+        }
+      } catch (error) { // A failed accept has ended the iterator, not the listener: enter it again.
+        const { message } = error as Error;
+        if (error instanceof Deno.errors.NotConnected) { // reset in the queue, as by a health check
+          logger.debug(`A client was gone before its turn: ${message}`, { event: "gone" });
+          continue;
+        }
+        const text = `No client can be accepted, next try in ${pause} ms: ${message}`;
+        logger.error(text, { event: "accept" });
+        await delay(pause);
+        pause = Math.min(pause * 2, 1000);
+      }
+    }
+    clearTimeout(timer);
+    const text = `${plural(served.clients, "client")} and ${plural(served.requests, "request")}`;
+    logger.info(`Served ${text}`, { event: "stopped", ...served });
+    return served;
+  }
+
+  function stop(): void {
+    listener.close();
+    session?.stop();
+    watch();
+  }
+  if (signal?.aborted) stop();
+  signal?.addEventListener("abort", stop, { once: true });
+  return { addr, finished: acceptAll() };
+}
+
+const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+// ------------------------------------------------------------------------ the client's side --
+
+/** What {@linkcode submit} takes beside the student. */
+export interface SubmitOptions extends Pick<ServeOptions, "hostname" | "port"> {
+  /** Called with the client's id when the server has greeted. */
+  onGreeting?: (clientid: number) => void;
+  /** Called if the greeting takes more than a second: another client is being served. */
+  onWaiting?: () => void;
+}
+
+/**
+ * The lab's client: it waits for the greeting, for as long as its turn takes, sends the student
+ * and settles when the server has acknowledged.
+ *
+ * @throws {Fault} When the server refuses, leaves, or is not the lab's.
+ * @throws {Deno.errors.ConnectionRefused} When nobody listens, and what else a socket throws.
+ */
+export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
+  const { hostname = HOSTNAME, port = PORT, onGreeting, onWaiting } = options;
+  const waiting = setTimeout(() => onWaiting?.(), 1000);
+  try {
+    using conn = await Deno.connect({ hostname, port });
+    const framer = new Framer();
+    const { clientid } = Object(await receive(conn, framer));
+    clearTimeout(waiting);
+    if (!Number.isInteger(clientid)) throw new Fault("answer", "this is not the lab's server");
+    onGreeting?.(clientid);
+    let request = encode({ ...student });
+    while (request.length > 0) request = request.subarray(await conn.write(request));
+    const answer = await receive(conn, framer);
+    if (answer === ACKNOWLEDGEMENT) return;
+    throw new Fault("answer", `the server refused: ${escape(`${Object(answer).error ?? answer}`)}`);
+  } finally {
+    clearTimeout(waiting);
+  }
+}
+
+async function receive(conn: Deno.TcpConn, framer: Framer): Promise<unknown> {
+  for (;;) {
+    const message = framer.next();
+    if (message !== undefined) return decode(message);
+    const count = await conn.read(framer.free);
+    if (count === null) throw new Fault("answer", "the server left without an answer");
+    framer.filled(count);
+  }
 }
 
 // -------------------------------------------------------------------------------- the log --
 
 /**
- * Where the server reports: a `Logger` of `@std/log` is one, and so is `console`. What comes with a
- * message says in `event` what has happened, in `client` to whom, and in `students` who has sent
- * the requests of this record: those that came in one read are one record.
+ * Where the server reports: a `Logger` of `@std/log` is one. What comes with a message says in
+ * `event` what has happened, in `client` to whom, and in `students` who is acknowledged: those
+ * whose requests came in one read are one record, a line each.
  */
 export type LabLogger = Record<
   "debug" | "info" | "warn" | "error",
@@ -308,383 +694,6 @@ export function createLogger(
 ): LabLogger {
   const formatter = format === "json" ? formatJson : formatText;
   return new Logger("lab", level, { handlers: [new LabHandler(level, { formatter })] });
-}
-
-// ----------------------------------------------------------------------------- one client --
-
-const ACK = encode(ACKNOWLEDGEMENT);
-const ACK_BYTES = [...ACK]; // a tenth of the time of spreading ACK itself, again and again
-const GREETING = encode({ clientid: 65535 }); // the id is its last two bytes
-
-const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-
-const rosterLine = ({ student_name, github_username, sid }: Student) =>
-  escape(`Connected: Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`);
-
-/** The life of one client, from accept to close: `run` tells it. */
-class Session {
-  /** When the client's time is over, ms of `performance.now()`; each answer moves it. */
-  due = Infinity;
-  #stopAt = Infinity; // ms, as `due`
-  #reading: Promise<number | null> | undefined; // a read that has begun and nobody awaits
-  #acknowledged = 0; // requests
-  #refusals = 0; // in a row
-  #sending = false;
-  #interrupt: (fault: Fault) => void = () => {};
-  readonly #peer: string;
-
-  constructor(
-    readonly conn: Deno.TcpConn,
-    readonly framer: Framer,
-    readonly logger: LabLogger,
-    readonly idleTimeout: number,
-  ) {
-    const { hostname, port } = conn.remoteAddr;
-    this.#peer = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-    this.#renew();
-  }
-
-  /** Serves the client to its end, and returns how many requests were acknowledged. */
-  async run(): Promise<number> {
-    try {
-      await this.#greet();
-      await this.#converse();
-      this.#log("debug", "closed", "the client has closed");
-    } catch (error) {
-      this.due = Infinity; // from here on the limit is LINGER_MS
-      this.#report(error);
-      await this.#sayGoodbye(error).catch(() => {}); // the fault is reported, the rest its echo
-    } finally {
-      this.conn[Symbol.dispose]();
-    }
-    return this.#acknowledged;
-  }
-
-  /**
-   * Step 1. The first read begins before the greeting is written. Both wait for the kernel's first
-   * word on the new connection, so a read that ends first has found its request there already: a
-   * client that sends before it reads. It gets a moment to read the greeting by itself. A client
-   * that has read the greeting cannot be so early.
-   */
-  async #greet(): Promise<void> {
-    this.conn.setNoDelay();
-    this.framer.reset();
-    let isEarly = false;
-    this.#reading = this.conn.read(this.framer.free);
-    this.#reading.then((count) => isEarly = count !== null, () => {});
-    const greeting = GREETING.slice(); // to encode it anew takes 5 us more, a twentieth of a visit
-    new DataView(greeting.buffer).setUint16(greeting.length - 2, this.conn.remoteAddr.port);
-    await this.#write(greeting);
-    if (isEarly) await delay(MOMENT_MS);
-  }
-
-  /** Steps 2 to 4: reads and answers until the stream ends. */
-  async #converse(): Promise<void> {
-    for (let count: number | null = 0; count !== null;) {
-      count = await this.#untilDue(this.#reading ??= this.conn.read(this.framer.free));
-      this.#reading = undefined;
-      this.framer.filled(count ?? 0);
-      if (count !== null && isAmbiguous(this.framer.pending)) {
-        // A pickle in pieces begins like an empty map: what follows gets a moment to tell.
-        this.#reading = this.conn.read(this.framer.free);
-        const more = this.#reading.then(() => true);
-        if (await this.#untilDue(Promise.race([more, delay(MOMENT_MS)]))) continue;
-      }
-      await this.#answerAll();
-    }
-    const left = this.framer.pending.length;
-    if (left > 0) throw new Fault("truncated", `the stream ended ${left} bytes into one`, "drop");
-  }
-
-  /** Answers what has arrived whole; throws the fault that ends the connection. */
-  async #answerAll(): Promise<void> {
-    const students: Student[] = [];
-    const answers: number[] = []; // bytes
-    try {
-      for (;;) {
-        let message: Uint8Array | undefined;
-        try {
-          message = this.framer.next();
-          if (message === undefined) return;
-          students.push(parseRequest(message));
-          answers.push(...ACK_BYTES);
-          this.#refusals = 0;
-        } catch (error) {
-          answers.push(...this.#refuse(error, message));
-        }
-      }
-    } finally { // what came before a fault is answered even so
-      const isAck = answers.length === 1; // as mostly: no new buffer then, which takes 0.5 us
-      if (answers.length > 0) await this.#answer(students, isAck ? ACK : new Uint8Array(answers));
-    }
-  }
-
-  /** The answer to a bad request if the connection stays open; else throws what ends it. */
-  #refuse(error: unknown, message: Uint8Array = new Uint8Array()): Uint8Array {
-    if (!(error instanceof Fault)) throw error;
-    const text = asText(message) + asText(this.framer.pending);
-    const what = STRANGERS.find(([starts]) => starts.some((start) => text.startsWith(start)))?.[1];
-    if (what !== undefined) {
-      const hint = `the wire is MessagePack, and this looks like ${what}`;
-      throw new Fault(what === PICKLE ? "pickle" : error.event, hint);
-    }
-    if (error.outcome !== "refuse") throw error;
-    if (++this.#refusals === MAX_REFUSALS) {
-      throw new Fault("refused", `${error.message}; refused ${MAX_REFUSALS} times in a row`);
-    }
-    this.#report(error);
-    return encode({ error: error.message });
-  }
-
-  /**
-   * Step 3: one write to the roster and one to the client for all that has arrived. The roster
-   * comes first: who is acknowledged is never missing from it, though the server is killed.
-   */
-  async #answer(students: Student[], answers: Uint8Array): Promise<void> {
-    const fields = { event: "request", client: this.#peer, students };
-    try {
-      if (students.length > 0) this.logger.info(students.map(rosterLine).join("\n"), fields);
-    } catch (error) { // a plain Error: a broken pipe here must not pass for the client's socket
-      throw new Error(`the roster cannot be written: ${(error as Error).message}`);
-    }
-    this.#acknowledged += students.length;
-    this.#sending = true;
-    this.#renew();
-    await this.#write(answers);
-    this.#sending = false;
-    this.#renew();
-  }
-
-  async #write(bytes: Uint8Array): Promise<void> {
-    let sent = await this.#untilDue(this.conn.write(bytes));
-    while (sent < bytes.length) sent += await this.#untilDue(this.conn.write(bytes.subarray(sent)));
-  }
-
-  /**
-   * Tells the client what is wrong, and lingers: a close with unread bytes in the kernel would
-   * reset the connection, and the reset destroys the answer on its way.
-   */
-  async #sayGoodbye(error: unknown): Promise<void> {
-    if (error instanceof Fault && error.outcome === "drop") return;
-    const timer = setTimeout(() => this.conn[Symbol.dispose](), LINGER_MS);
-    try {
-      const text = error instanceof Fault ? error.message : "the server has failed, not you";
-      await this.#write(encode({ error: text }));
-      await this.conn.closeWrite();
-      for await (const _ of this.conn.readable); // until the client closes, too
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-
-  /** Awaits an operation, or throws the fault of the limit that passes before it ends. */
-  #untilDue<T>(operation: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#interrupt = reject;
-      operation.then(resolve, reject);
-    });
-  }
-
-  #renew(): void {
-    this.due = Math.min(performance.now() + (this.idleTimeout || Infinity), this.#stopAt);
-  }
-
-  /** The server stops: the client may finish, but not for long. */
-  stop(): void {
-    this.#stopAt = performance.now() + GRACE_MS;
-    this.due = Math.min(this.due, this.#stopAt);
-    this.#log("info", "stopping", `up to ${GRACE_MS / 1000} s to finish, the server stops`);
-  }
-
-  /** Interrupts what the client holds up: `due` has passed. */
-  expire(): void {
-    const limit = `${this.idleTimeout / 1000} s`;
-    const half = this.framer.pending.length;
-    const isIdle = half === 0 && this.#acknowledged + this.#refusals > 0;
-    let [event, text] = ["timeout", `no whole request within ${limit}`];
-    if (half > 0) text += `, only ${half} bytes`;
-    if (isIdle) {
-      [event, text] = ["idle", `silent ${limit} since its answer: the next client's turn`];
-    }
-    if (this.#sending) [event, text] = ["stalled", `its answers stay unread for ${limit}`];
-    if (this.due === this.#stopAt) [event, text] = ["stopping", "the server stops"];
-    this.due = Infinity;
-    this.#interrupt(new Fault(event, text, this.#sending || isIdle ? "drop" : "close"));
-  }
-
-  /** Where all errors of a client meet. */
-  #report(error: unknown): void {
-    if (error instanceof Fault) this.#log("warn", error.event, error.message);
-    else if (error instanceof Error && "code" in error) { // the system's word on the connection
-      const isHeard = this.#acknowledged + this.#refusals + this.framer.pending.length > 0;
-      const level = isHeard ? "warn" : "debug"; // nothing was sent: a health check, no news
-      this.#log(level, "reset", `the connection broke: ${error.message}`);
-    } else {
-      const stack = error instanceof Error && error.stack || String(error);
-      this.#log("error", "bug", `a fault of the server: ${stack.replaceAll(/\n\s*/g, " | ")}`);
-    }
-  }
-
-  #log(level: "debug" | "info" | "warn" | "error", event: string, text: string): void {
-    this.logger[level](`${this.#peer}: ${escape(text)}`, { event, client: this.#peer });
-  }
-}
-
-// ---------------------------------------------------------------------- the listening loop --
-
-/** What {@linkcode serve} takes, in the manner of `Deno.serve`. */
-export interface ServeOptions {
-  /** The address to listen at. @default {"127.0.0.1"} */
-  hostname?: string;
-  /** The TCP port, 0 for any free one. @default {12000} */
-  port?: number;
-  /** How many clients the kernel queues while one is served. @default {10} */
-  backlog?: number;
-  /** ms for a whole request, or for reading an answer; 0 for no limit. @default {10_000} */
-  idleTimeout?: number;
-  /** Bytes of the longest message that is taken. @default {4096} */
-  maxMessageBytes?: number;
-  /** Stops the server: no more accepts, and 5 s at most for the current client. */
-  signal?: AbortSignal;
-  /** Called once the server listens. */
-  onListen?: (address: Deno.NetAddr) => void;
-  /** Where everything is reported. @default {createLogger()} */
-  logger?: LabLogger;
-}
-
-/** A running server. */
-export interface LabServer {
-  /** The address that it listens at. */
-  readonly addr: Deno.NetAddr;
-  /** Settles when it has stopped, with how many were acknowledged; no client can reject it. */
-  readonly finished: Promise<{ clients: number; requests: number }>;
-}
-
-/**
- * Starts the iterative server: one client at a time, in the order of arrival.
- *
- * @throws {Deno.errors.AddrInUse} When the port is taken, and what else `Deno.listen` throws.
- */
-export function serve(options: ServeOptions = {}): LabServer {
-  const { hostname = HOSTNAME, port = PORT, backlog = 10, idleTimeout = 10_000 } = options;
-  const { signal, logger = createLogger() } = options;
-  const framer = new Framer(options.maxMessageBytes); // one client at a time: one buffer for all
-  const served = { clients: 0, requests: 0 };
-  let session: Session | undefined;
-  let timer: ReturnType<typeof setTimeout> | undefined;
-
-  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
-  const addr = listener.addr as Deno.NetAddr;
-  const fields = { event: "listening", address: addr.hostname, port: addr.port, version: VERSION };
-  logger.info(`Listening at ${addr.hostname}/${addr.port}`, fields);
-  options.onListen?.(addr);
-
-  /** One timer for all clients: to set and clear one for each takes 9 us, a tenth of a visit. */
-  function watch(): void {
-    clearTimeout(timer);
-    if (session !== undefined && session.due <= performance.now()) session.expire();
-    const left = (session?.due ?? Infinity) - performance.now();
-    timer = left < Infinity ? setTimeout(watch, Math.min(left + 1, 2 ** 30)) : undefined;
-  }
-
-  async function serveClient(conn: Deno.TcpConn): Promise<void> {
-    try {
-      session = new Session(conn, framer, logger, idleTimeout);
-      if (timer === undefined) watch(); // one that is set comes early enough
-      const requests = await session.run();
-      served.clients += requests > 0 ? 1 : 0;
-      served.requests += requests;
-    } catch (error) { // Not even the report went well. Still no reason to stop.
-      console.error(error);
-    }
-    session = undefined;
-  }
-
-  /** The loop that ends only when `stop` has closed the listener. */
-  async function acceptAll(): Promise<typeof served> {
-    let pause = 5;
-    while (!signal?.aborted) {
-      try {
-        // Whatever leaves this loop early closes the listener: serveClient never throws.
-        for await (const conn of listener) {
-          pause = 5;
-          await serveClient(conn);
-        }
-      } catch (error) { // A failed accept has ended the iterator, not the listener: enter it again.
-        const { message } = error as Error;
-        if (error instanceof Deno.errors.NotConnected) { // reset in the queue, as by a health check
-          logger.debug(`A client was gone before its turn: ${message}`, { event: "gone" });
-          continue;
-        }
-        const text = `No client can be accepted, next try in ${pause} ms: ${message}`;
-        logger.error(text, { event: "accept" });
-        await delay(pause);
-        pause = Math.min(pause * 2, 1000);
-      }
-    }
-    clearTimeout(timer);
-    const text = `${number(served.clients, "client")} and ${number(served.requests, "request")}`;
-    logger.info(`Served ${text}`, { event: "stopped", ...served });
-    return served;
-  }
-
-  function stop(): void {
-    listener.close();
-    session?.stop();
-    watch();
-  }
-  if (signal?.aborted) stop();
-  signal?.addEventListener("abort", stop, { once: true });
-  return { addr, finished: acceptAll() };
-}
-
-const number = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-
-// ------------------------------------------------------------------------ the client's side --
-
-/** What {@linkcode submit} takes beside the student. */
-export interface SubmitOptions extends Pick<ServeOptions, "hostname" | "port"> {
-  /** Called with the client's id when the server has greeted. */
-  onGreeting?: (clientid: number) => void;
-  /** Called if the greeting takes more than a second: another client is being served. */
-  onWaiting?: () => void;
-}
-
-/**
- * The lab's client: it waits for the greeting, for as long as its turn takes, sends the student
- * and settles when the server has acknowledged.
- *
- * @throws {Fault} When the server refuses, leaves, or is not the lab's.
- * @throws {Deno.errors.ConnectionRefused} When nobody listens, and what else a socket throws.
- */
-export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
-  const { hostname = HOSTNAME, port = PORT, onGreeting, onWaiting } = options;
-  const waiting = setTimeout(() => onWaiting?.(), 1000);
-  try {
-    using conn = await Deno.connect({ hostname, port });
-    const framer = new Framer();
-    const { clientid } = Object(await receive(conn, framer));
-    clearTimeout(waiting);
-    if (!Number.isInteger(clientid)) throw new Fault("answer", "this is not the lab's server");
-    onGreeting?.(clientid);
-    let request = encode({ ...student });
-    while (request.length > 0) request = request.subarray(await conn.write(request));
-    const answer = await receive(conn, framer);
-    if (answer === ACKNOWLEDGEMENT) return;
-    throw new Fault("answer", `the server refused: ${escape(`${Object(answer).error ?? answer}`)}`);
-  } finally {
-    clearTimeout(waiting);
-  }
-}
-
-async function receive(conn: Deno.TcpConn, framer: Framer): Promise<unknown> {
-  for (;;) {
-    const message = framer.next();
-    if (message !== undefined) return decode(message);
-    const count = await conn.read(framer.free);
-    if (count === null) throw new Fault("answer", "the server left without an answer");
-    framer.filled(count);
-  }
 }
 
 // ------------------------------------------------------------------------- the command line --
