@@ -24,6 +24,7 @@ const ACKNOWLEDGEMENT = 1; // the lab's answer to a request that it has printed
 const MAX_MESSAGE_BYTES = 4096; // a request of the lab takes about 80
 const MAX_DEPTH = 64; // containers within containers: any recursive decoder survives this many
 const READ_BYTES = 65536; // asked of the kernel at once: 800 requests of a client that never waits
+const MAX_ANSWER_BYTES = 65536; // at once: a read of one-byte maps would be owed 5 MB of errors
 const MAX_REFUSALS = 1000; // in a row: some clients send every answer back, forever
 const MOMENT_MS = 20; // keeps two messages apart for a client that takes one read for one message
 const LINGER_MS = 1000; // for a client that was refused to read why, whatever it has under way
@@ -289,10 +290,12 @@ class Session {
       this.#reading = undefined;
       if (count === null) break;
       this.framer.filled(count);
-      await this.#answerAll();
+      while (await this.#answerSome());
     }
     const left = this.framer.pending.length;
-    if (left > 0) throw new Fault("truncated", `the stream ended ${left} bytes into one`, "drop");
+    if (left > 0) {
+      throw new Fault("truncated", `ended ${plural(left, "byte")} into a message`, "drop");
+    }
   }
 
   /** The read that has begun already, or a new one. */
@@ -300,16 +303,16 @@ class Session {
     return this.#reading ??= this.conn.read(this.framer.free);
   }
 
-  /** Answers what has arrived whole; throws the fault that ends the connection. */
-  async #answerAll(): Promise<void> {
+  /** Answers what has arrived whole, or much of it; returns whether there may be more. */
+  async #answerSome(): Promise<boolean> {
     const students: Student[] = [];
     const answers: number[] = []; // bytes
     try {
-      for (;;) {
+      while (answers.length < MAX_ANSWER_BYTES) {
         let message: Uint8Array | undefined;
         try {
           message = this.framer.next();
-          if (message === undefined) return;
+          if (message === undefined) return false;
           students.push(parseRequest(message));
           answers.push(...ACK_BYTES);
           this.#refusals = 0;
@@ -317,6 +320,7 @@ class Session {
           answers.push(...await this.#refuse(error, message));
         }
       }
+      return true;
     } finally { // what came before a fault is answered even so
       const isAck = answers.length === 1; // as mostly: no new buffer then, which takes 0.5 us
       if (answers.length > 0) await this.#answer(students, isAck ? ACK : new Uint8Array(answers));
@@ -419,7 +423,7 @@ class Session {
     const half = this.framer.pending.length;
     const isIdle = half === 0 && this.#acknowledged + this.#refusals > 0;
     let [event, text] = ["timeout", `no whole request within ${limit}`];
-    if (half > 0) text += `, only ${half} bytes`;
+    if (half > 0) text += `, only ${plural(half, "byte")}`;
     if (isIdle) {
       [event, text] = ["idle", `silent ${limit} since its answer: the next client's turn`];
     }
@@ -508,8 +512,9 @@ export function serve(options: ServeOptions = {}): LabServer {
   async function serveClient(conn: Deno.TcpConn): Promise<void> {
     try {
       session = new Session(conn, framer, logger, idleTimeout);
+      const running = session.run();
       if (timer === undefined) watch(); // else it comes early enough, and is set again then
-      const requests = await session.run();
+      const requests = await running;
       served.clients += requests > 0 ? 1 : 0;
       served.requests += requests;
     } catch (error) { // Not even the report went well. Still no reason to stop.
@@ -589,7 +594,9 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
     while (request.length > 0) request = request.subarray(await conn.write(request));
     const answer = await receive(conn, framer);
     if (answer === ACKNOWLEDGEMENT) return;
-    throw new Fault("answer", `the server refused: ${escape(`${Object(answer).error ?? answer}`)}`);
+    const { error } = Object(answer);
+    const reason = typeof error === "string" ? error : Deno.inspect(answer);
+    throw new Fault("answer", `the server refused: ${reason}`);
   } finally {
     clearTimeout(waiting);
   }
@@ -647,7 +654,10 @@ class LabHandler extends BaseHandler {
 }
 
 const encoder = new TextEncoder();
-const chunk = new Uint8Array(65536); // one for all lines: a new one for each costs more than to fill it
+// What a pipe takes whole or not at all. Another process (npx is one) may have made it non-blocking;
+// of a longer text `writeSync` would then write a part, and throw without saying how much.
+const PIPE_BUF = Deno.build.os === "linux" ? 4096 : 512; // bytes
+const chunk = new Uint8Array(PIPE_BUF); // for all lines: a new one for each takes 0.3 us
 
 function writeAllSync(out: { writeSync(bytes: Uint8Array): number }, text: string): void {
   while (text !== "") {
@@ -657,10 +667,8 @@ function writeAllSync(out: { writeSync(bytes: Uint8Array): number }, text: strin
       try {
         bytes = bytes.subarray(out.writeSync(bytes));
       } catch (error) {
-        // A full pipe that another process (npx is one) has made non-blocking: without this wait
-        // for its reader the roster would lose lines.
         if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // sleeps 1 ms: it is full
       }
     }
   }
@@ -738,11 +746,15 @@ class UsageError extends Error {}
 function parseOptions<T extends Record<string, string>>(args: string[], defaults: T): T {
   const names = Object.keys(defaults);
   const unknown = (arg: string) => {
-    const right = `there are --${names.join(", --")}, --help, --version`;
-    if (arg.startsWith("-")) throw new UsageError(`Unknown option ${escape(arg)}: ${right}`);
-    throw new UsageError(`Unexpected ${escape(arg)}: a value with spaces needs quotes`);
+    if (!arg.startsWith("-")) return;
+    throw new UsageError(
+      `Unknown option ${arg}: there are --${names.join(", --")}, --help, --version`,
+    );
   };
-  const options = { ...defaults, ...parseArgs(args, { string: names, unknown }) };
+  const { _: rest, ...given } = parseArgs(args, { string: ["_", ...names], unknown });
+  const [extra] = (rest as string[]).filter((arg) => arg !== "");
+  if (extra) throw new UsageError(`Unexpected ${extra}: a value with spaces needs quotes`);
+  const options = { ...defaults, ...given };
   const missing = names.find((name) => !options[name]);
   if (missing === undefined) return options;
   throw new UsageError(`--${missing} needs a value, as --help shows`);
@@ -751,22 +763,26 @@ function parseOptions<T extends Record<string, string>>(args: string[], defaults
 function parseNumber(name: string, text: string, min: number, max: number, unit = "an integer") {
   const isWritten = unit === "seconds" ? /^\d+(\.\d+)?$/ : /^\d+$/;
   if (isWritten.test(text) && Number(text) >= min && Number(text) <= max) return Number(text);
-  throw new UsageError(`--${name} must be ${unit} from ${min} to ${max}, not ${escape(text)}`);
+  throw new UsageError(`--${name} must be ${unit} from ${min} to ${max}, not ${text}`);
 }
 
 function parseChoice<T extends string>(name: string, text: string, choices: T[]): T {
   const choice = choices.find((choice) => choice.toLowerCase() === text.toLowerCase());
   if (choice !== undefined) return choice;
-  throw new UsageError(`--${name} must be ${choices.join(" or ")}, not ${escape(text)}`);
+  throw new UsageError(`--${name} must be ${choices.join(" or ")}, not ${text}`);
 }
 
 async function runServer(options: typeof SERVER_DEFAULTS): Promise<void> {
   const level = parseChoice("log-level", options["log-level"], ["DEBUG", "INFO", "WARN", "ERROR"]);
   const format = parseChoice("log-format", options["log-format"], ["text", "json"]);
   const stop = new AbortController();
+  let pressed = -Infinity; // ^C, when: ms
   for (const signal of ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => {
+      // The terminal sends ^C to all its processes, and `deno task` sends it on: that is one signal.
+      if (signal === "SIGINT" && performance.now() - pressed < 100) return;
       if (stop.signal.aborted) Deno.exit(1); // the second signal: at once
+      if (signal === "SIGINT") pressed = performance.now();
       if (signal === "SIGINT" && Deno.stderr.isTerminal()) console.error(); // leave the line of ^C
       stop.abort();
     });
@@ -807,7 +823,7 @@ function explain(error: unknown, where: string): string {
   if (error instanceof Deno.errors.ConnectionRefused) {
     return `No server at ${where}: start it first, or say with --host and --port where it is`;
   }
-  const text = error instanceof Error ? error.message.split("\n")[0] : String(error);
+  const text = error instanceof Error ? error.message : String(error);
   return error instanceof UsageError || error instanceof Fault ? text : `${where}: ${text}`;
 }
 
@@ -827,7 +843,7 @@ async function main(args: string[]): Promise<number> {
     }
     return 0;
   } catch (error) {
-    console.error(explain(error, where));
+    console.error(escape(explain(error, where))); // in one line, whatever is in it
     return error instanceof UsageError ? 2 : 1;
   }
 }

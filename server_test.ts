@@ -44,6 +44,7 @@ async function probe(program: string, ...args: string[]): Promise<string | undef
 
 const PYTHON = RUN && await probe("/usr/bin/python3", "-c", "import msgpack") !== undefined;
 const PRLIMIT = RUN && await probe("prlimit", "--version") !== undefined;
+const SETSID = RUN && await probe("setsid", "--version") !== undefined;
 const HAPROXY = RUN && await probe("haproxy", "-v") !== undefined;
 const IPV6 = NET && (() => {
   try {
@@ -598,8 +599,10 @@ netTest("a key __proto__ is no way to bring fields in, and no harm beside them",
       error: "student_name is missing, github_username is missing",
     });
   }
-  await client.send(bytes(0x84, REQUEST.subarray(1), proto, 0x80));
+  const named = encode({ ...ALICE, student_name: "I am __proto__" });
+  await client.send(bytes(0x84, named.subarray(1), proto, 0x80));
   assertEquals(await client.receive(), 1);
+  assert(lab.log.roster[0].includes("Student: I am __proto__,"), lab.log.roster[0]);
 });
 
 const PICKLE =
@@ -663,6 +666,21 @@ for (const [name, stream, event, hint] of FATAL) {
   });
 }
 
+netTest(
+  "a pickle in pieces behind a request is known as one, a lone empty map is not",
+  async () => {
+    await using lab = new Lab();
+    using client = await lab.connect();
+    await client.greeting();
+    await client.send(bytes(REQUEST, 0x80)); // nothing follows for a moment: an empty map
+    assertEquals(await client.receive(), 1);
+    assert(isError(await client.receive()));
+    await client.send(bytes(REQUEST, 0x80));
+    await client.send(bytes(4, 0x95, pickled));
+    assertEquals(await client.receiveAll(), [1, { error: PICKLE }]);
+  },
+);
+
 const STRANGERS: [name: string, bytes: Uint8Array, event: string, hint: string][] = [
   ["HTTP", bytes("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), "not-a-map", "HTTP"],
   ["TLS", bytes(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3), "not-a-map", "TLS"],
@@ -700,6 +718,13 @@ netTest("silence: an error, and the next one's turn", async () => {
   assertEquals(more, []);
   await theWarning(lab, client, "timeout");
   await lab.check();
+});
+
+netTest("the shortest of limits is a limit", async () => {
+  await using lab = new Lab({ idleTimeout: 1e-6 });
+  using client = await lab.connect();
+  await client.receiveAll();
+  await theWarning(lab, client, "timeout");
 });
 
 netTest("a byte now and then does not count as a request", async () => {
@@ -1005,6 +1030,10 @@ function configFlags(): string[] {
   return ["--no-lock", "--import-map", `data:application/json,${encodeURIComponent(map)}`];
 }
 
+function mainCommand(...args: string[]): string[] {
+  return [Deno.execPath(), "run", ...configFlags(), "--allow-net", "main.ts", ...args];
+}
+
 /** A program that runs beside the test; disposing of it ends it. */
 class Process {
   readonly child: Deno.ChildProcess;
@@ -1025,13 +1054,8 @@ class Process {
   }
 
   static main(...args: string[]): Process {
-    return new Process(Deno.execPath(), [
-      "run",
-      ...configFlags(),
-      "--allow-net",
-      "main.ts",
-      ...args,
-    ]);
+    const [program, ...rest] = mainCommand(...args);
+    return new Process(program, rest);
   }
 
   /** All that it prints, and its exit status. */
@@ -1207,6 +1231,10 @@ const WRONG: [args: string[], says: string][] = [
   [["--log-level", "LOUD"], "--log-level must be DEBUG or INFO or WARN or ERROR, not LOUD"],
   [["--log-format", "xml"], "--log-format must be text or json, not xml"],
   [["serve"], "Unexpected serve"],
+  [["--", "--port", "0"], "Unexpected --port"],
+  [["--host", "a\nb", "--port", "x"], "--port must be an integer from 0 to 65535, not x"],
+  [["--log-format", "a\nb"], "--log-format must be text or json, not a\\u000ab"],
+  [[...ALICE_ARGS.slice(0, -1), ""], "--sid needs a value"],
   [["client"], "--student-name needs a value"],
   [ALICE_ARGS.slice(0, -2), "--sid needs a value"],
   [["client", "--student-name", "Alice", "Brown"], "Unexpected Brown: a value with spaces"],
@@ -1263,7 +1291,7 @@ runTest("--log-format json: a record a line, the student's fields in it", async 
   using client = await Client.connect(start.port);
   await client.greeting();
   const student = { student_name: "A\u2028\u202e\n", github_username: "a", sid: 2n ** 64n - 1n };
-  await client.send(encode(student));
+  await client.send(encode({ ...student, event: "forged", client: "forged", level: "forged" }));
   assertEquals(await client.receive(), 1);
   const line = await server.stdout.next() ?? "";
   assert(/^[\x20-\x7e]+$/.test(line), line);
@@ -1275,6 +1303,22 @@ runTest("--log-format json: a record a line, the student's fields in it", async 
   const warning = JSON.parse(await server.stderr.next() ?? "");
   assertEquals([warning.level, warning.event, warning.client], ["WARN", "malformed", client.name]);
 });
+
+runTest("a pipe made non-blocking that fills up: no line is lost, doubled or torn", async () => {
+  const script = "import os, sys; os.set_blocking(1, False); os.execv(sys.argv[1], sys.argv[1:])";
+  const [program, ...args] = mainCommand("--port", "0");
+  await using server = new Process("/usr/bin/python3", ["-c", script, program, ...args]);
+  const port = Number((await server.stdout.next())?.split("/")[1]);
+  using client = await Client.connect(port);
+  await client.greeting();
+  const students = Array.from({ length: 3000 }, (_, sid) => ({ ...ALICE, sid })); // 3 pipes full
+  const sending = client.send(bytes(...students.map((student) => encode(student))));
+  for (const { sid } of students) {
+    assertEquals(await server.stdout.next(), ALICE_LINE.replace("123456789", String(sid)));
+  }
+  await sending;
+  for (const _ of students) assertEquals(await client.receive(), 1);
+}, !PYTHON);
 
 runTest("standard output gone: nobody is acknowledged, the server goes on", async () => {
   const [server, port] = await startServer();
@@ -1368,6 +1412,20 @@ runTest(
     assertEquals((await patient.end())[0], 0);
   },
 );
+
+runTest("^C under deno task, which sends it on: one signal, not two", async () => {
+  const args = ["deno", "task", ...configFlags(), "start", "--port", "0"];
+  await using task = new Process("setsid", args); // a process group of its own, as in a terminal
+  const port = Number((await task.stdout.until("Listening")).split("/")[1]);
+  using client = await Client.connect(port);
+  await client.greeting();
+  assert(await probe("kill", "-INT", "--", `-${task.child.pid}`) !== undefined);
+  await task.stderr.until("up to 5 s to finish");
+  await client.send(REQUEST);
+  assertEquals(await client.receive(), 1);
+  client.conn.close();
+  await task.stderr.until("Served 1 client and 1 request");
+}, !SETSID || configFlags().includes("--import-map"));
 
 runTest("no descriptors left: logged, waited out from 5 ms on, and served again", async () => {
   const [server, port] = await startServer();

@@ -37,10 +37,12 @@ export function decode(bytes: Uint8Array): unknown {
   }
 }
 
+/** The same, with "-_proto__" wherever a whole string is "__proto__", a key or not. */
 function renameProto(bytes: Uint8Array): Uint8Array {
   const renamed = bytes.slice();
-  for (let i = 0; i + PROTO.length <= renamed.length; i++) {
-    if (PROTO.every((byte, j) => renamed[i + j] === byte)) renamed[i] = 0x2d;
+  for (let i = 1; i + PROTO.length <= renamed.length; i++) {
+    const isWhole = renamed[i - 1] === 0xa0 + PROTO.length || renamed[i - 1] === PROTO.length;
+    if (isWhole && PROTO.every((byte, j) => renamed[i + j] === byte)) renamed[i] = 0x2d;
   }
   return renamed;
 }
