@@ -140,9 +140,10 @@ const BLOCK = new Uint8Array(REQUEST.length * 500).map((_, i) => REQUEST[i % REQ
 async function pipelined(port: number, count: number): Promise<void> {
   using conn = await connect(port);
   const answers = (async () => {
-    for (let left = count; left > 0;) left -= await conn.read(buffer) ?? left;
+    while (await conn.read(buffer) !== null);
   })();
   for (let sent = 0; sent < count; sent += 500) await send(conn, BLOCK);
+  await conn.closeWrite();
   await answers;
 }
 

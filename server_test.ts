@@ -64,6 +64,7 @@ const runTest = (name: string, fn: TestBody, ignore = !RUN) => Deno.test({ name,
 const ALICE = { student_name: "Alice Brown", github_username: "abrown", sid: 123456789 };
 const ALICE_LINE = "Connected: Student: Alice Brown, Github Username: abrown, sid: 123456789";
 const REQUEST = encode(ALICE);
+const ACK = 1;
 
 interface Entry {
   level: string;
@@ -405,12 +406,12 @@ netTest("a request byte by byte, and many in one piece, get the same answers", a
   using client = await lab.connect();
   await client.greeting();
   await client.trickle(REQUEST);
-  assertEquals(await client.receive(), 1);
+  assertEquals(await client.receive(), ACK);
   const many = bytes(...new Array(50).fill(REQUEST));
   for (let at = 1; at < many.length; at += 97) {
     await client.send(many.subarray(0, at));
     await client.send(many.subarray(at));
-    for (let i = 0; i < 50; i++) assertEquals(await client.receive(), 1);
+    for (let i = 0; i < 50; i++) assertEquals(await client.receive(), ACK);
   }
 });
 
@@ -423,7 +424,7 @@ netTest(
     const expected: unknown[] = [];
     for (let sid = 0; sid < 3000; sid++) {
       requests.push(encode(sid % 50 === 7 ? { ...ALICE, sid: null } : { ...ALICE, sid }));
-      expected.push(sid % 50 === 7 ? { error: "sid must be an integer or a string" } : 1);
+      expected.push(sid % 50 === 7 ? { error: "sid must be an integer or a string" } : ACK);
     }
     await client.send(bytes(...requests));
     await client.conn.closeWrite();
@@ -452,14 +453,14 @@ netTest(
     const order: string[] = [];
     const second = others[0].greeting().then(() => order.push("second greeted"));
     await first.send(REQUEST);
-    assertEquals(await first.receive(), 1);
+    assertEquals(await first.receive(), ACK);
     order.push("first answered");
     first.conn.close();
     await second;
     assertEquals(order, ["first answered", "second greeted"]);
     for (const client of others) {
       if (client !== others[0]) await client.greeting();
-      assertEquals(await client.receive(), 1);
+      assertEquals(await client.receive(), ACK);
       client.conn.close();
     }
     assertEquals(lab.log.roster.slice(1).map((line) => line.at(-1)), [..."0123456789"]);
@@ -480,7 +481,7 @@ netTest(
       blocker.conn.close(); // now the request is there before the accept
       const greeting = chunk.subarray(0, await reading ?? 0);
       assertEquals(decode(greeting), { clientid: (client.conn.localAddr as Deno.NetAddr).port });
-      assertEquals(await client.receive(), 1);
+      assertEquals(await client.receive(), ACK);
     }
   },
 );
@@ -495,7 +496,7 @@ netTest(
       await client.greeting();
       const start = performance.now();
       await client.send(REQUEST);
-      assertEquals(await client.receive(), 1);
+      assertEquals(await client.receive(), ACK);
       times.push(performance.now() - start);
     }
     assert(Math.min(...times) < 20, `${times}`); // the best of twenty: a busy machine may delay any of them
@@ -523,7 +524,7 @@ netTest("student ids of every kind, and other scripts, arrive as they are", asyn
     await client.send(
       encode({ student_name: "Zoë 李 Ωμέγα عمر", github_username: "", sid, extra: [{}] }),
     );
-    assertEquals(await client.receive(), 1);
+    assertEquals(await client.receive(), ACK);
   }
   assertEquals(
     lab.log.roster,
@@ -583,7 +584,7 @@ for (const [name, request, error] of BAD_REQUESTS) {
       assertEquals(await client.receive(), { error });
       assertEquals(await theWarning(lab, client, "refused"), `${client.name}: ${error}`);
       await client.send(REQUEST);
-      assertEquals(await client.receive(), 1);
+      assertEquals(await client.receive(), ACK);
     },
   );
 }
@@ -601,7 +602,7 @@ netTest("a key __proto__ is no way to bring fields in, and no harm beside them",
   }
   const named = encode({ ...ALICE, student_name: "I am __proto__" });
   await client.send(bytes(0x84, named.subarray(1), proto, 0x80));
-  assertEquals(await client.receive(), 1);
+  assertEquals(await client.receive(), ACK);
   assert(lab.log.roster[0].includes("Student: I am __proto__,"), lab.log.roster[0]);
 });
 
@@ -670,14 +671,19 @@ netTest(
   "a pickle in pieces behind a request is known as one, a lone empty map is not",
   async () => {
     await using lab = new Lab();
-    using client = await lab.connect();
-    await client.greeting();
-    await client.send(bytes(REQUEST, 0x80)); // nothing follows for a moment: an empty map
-    assertEquals(await client.receive(), 1);
-    assert(isError(await client.receive()));
-    await client.send(bytes(REQUEST, 0x80));
-    await client.send(bytes(4, 0x95, pickled));
-    assertEquals(await client.receiveAll(), [1, { error: PICKLE }]);
+    let answers: unknown[] = [];
+    for (let tries = 0; tries < 50 && answers.length !== 2; tries++) {
+      using client = await lab.connect();
+      await client.greeting();
+      await client.send(bytes(REQUEST, 0x80)); // nothing follows for a moment: an empty map
+      assertEquals(await client.receive(), ACK);
+      assert(isError(await client.receive()));
+      await client.send(bytes(REQUEST, 0x80));
+      await new Promise((resolve) => setTimeout(resolve, 3)); // so that it is read by itself
+      await client.send(bytes(4, 0x95, pickled)).catch(() => {});
+      answers = await client.receiveAll(); // on a busy machine the moment may be over
+    }
+    assertEquals(answers, [ACK, { error: PICKLE }]);
   },
 );
 
@@ -753,7 +759,7 @@ netTest(
     using next = await lab.connect();
     await client.greeting();
     await client.send(REQUEST);
-    assertEquals(await client.receiveAll(), [1]);
+    assertEquals(await client.receiveAll(), [ACK]);
     assert((await theWarning(lab, client, "idle")).includes("next client"));
     await next.greeting();
   },
@@ -766,7 +772,7 @@ netTest("an answer begins the limit anew", async () => {
   const start = performance.now();
   while (performance.now() - start < 700) {
     await client.send(REQUEST);
-    assertEquals(await client.receive(), 1);
+    assertEquals(await client.receive(), ACK);
     await new Promise((resolve) => setTimeout(resolve, 30));
   }
   await client.send(REQUEST.subarray(0, 9)); // half-sent: this time an error
@@ -798,7 +804,7 @@ netTest("a stream that ends inside a message: a warning with the bytes left over
     using client = await lab.connect();
     await client.greeting();
     await client.send(bytes(REQUEST, REQUEST.subarray(0, 10)));
-    assertEquals(await client.receive(), 1);
+    assertEquals(await client.receive(), ACK);
     if (half) await client.conn.closeWrite();
     else client.conn.close();
     await lab.log.until("truncated", half ? 2 : 1);
@@ -917,7 +923,7 @@ netTest("what a client sends can forge no line and move no cursor", async () => 
   await client.send(
     encode({ ...ALICE, student_name, github_username: "a\nConnected: Student: Eve" }),
   );
-  assertEquals(await client.receive(), 1);
+  assertEquals(await client.receive(), ACK);
   const shown = controls.map((code) => "é\\u" + code.toString(16).padStart(4, "0")).join("") +
     "漢🎓";
   assertEquals(lab.log.roster, [
@@ -1005,7 +1011,7 @@ netTest(
       using client = await knocking[sid];
       await client.greeting();
       await client.send(encode({ ...ALICE, sid }));
-      assertEquals(await client.receive(), 1);
+      assertEquals(await client.receive(), ACK);
     }
     giveUp.abort();
     for (const knock of await settled) {
@@ -1292,7 +1298,7 @@ runTest("--log-format json: a record a line, the student's fields in it", async 
   await client.greeting();
   const student = { student_name: "A\u2028\u202e\n", github_username: "a", sid: 2n ** 64n - 1n };
   await client.send(encode({ ...student, event: "forged", client: "forged", level: "forged" }));
-  assertEquals(await client.receive(), 1);
+  assertEquals(await client.receive(), ACK);
   const line = await server.stdout.next() ?? "";
   assert(/^[\x20-\x7e]+$/.test(line), line);
   const { time, message: _, ...record } = JSON.parse(line);
@@ -1317,7 +1323,7 @@ runTest("a pipe made non-blocking that fills up: no line is lost, doubled or tor
     assertEquals(await server.stdout.next(), ALICE_LINE.replace("123456789", String(sid)));
   }
   await sending;
-  for (const _ of students) assertEquals(await client.receive(), 1);
+  for (const _ of students) assertEquals(await client.receive(), ACK);
 }, !PYTHON);
 
 runTest("standard output gone: nobody is acknowledged, the server goes on", async () => {
@@ -1341,7 +1347,7 @@ runTest(
     await client.greeting();
     await client.send(bytes(...new Array(20).fill(REQUEST)));
     let acknowledged = 0;
-    for (; acknowledged < 10; acknowledged++) assertEquals(await client.receive(), 1);
+    for (; acknowledged < 10; acknowledged++) assertEquals(await client.receive(), ACK);
     server.child.kill("SIGKILL");
     const [, out] = await server.end();
     assert(out.length >= acknowledged);
@@ -1376,7 +1382,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
         if (client) {
           await server.stderr.until("up to 5 s to finish");
           await client.send(REQUEST.subarray(half)); // it may finish
-          assertEquals(await client.receive(), 1);
+          assertEquals(await client.receive(), ACK);
           client.conn.close();
         }
         const [code, , err] = await server.end();
@@ -1422,7 +1428,7 @@ runTest("^C under deno task, which sends it on: one signal, not two", async () =
   assert(await probe("kill", "-INT", "--", `-${task.child.pid}`) !== undefined);
   await task.stderr.until("up to 5 s to finish");
   await client.send(REQUEST);
-  assertEquals(await client.receive(), 1);
+  assertEquals(await client.receive(), ACK);
   client.conn.close();
   await task.stderr.until("Served 1 client and 1 request");
 }, !SETSID || configFlags().includes("--import-map"));
@@ -1676,10 +1682,10 @@ for line in sys.argv[1].split(","):
   }
 }, !PYTHON);
 
-/** The answers that protocol.md promises for a stream that ends with a half-close: 1 or "error". */
-function promised(stream: Uint8Array): (1 | "error")[] {
+/** The answers that are promised for a stream that ends with a half-close: ACK or "error". */
+function promised(stream: Uint8Array): unknown[] {
   const [ends, then] = readPlainly(stream, 4096);
-  const answers: (1 | "error")[] = [];
+  const answers: unknown[] = [];
   let start = 0;
   for (const end of ends) {
     const value = tryDecode(stream.subarray(start, end)) as Record<string, unknown> | undefined;
@@ -1691,7 +1697,7 @@ function promised(stream: Uint8Array): (1 | "error")[] {
     const { student_name, github_username, sid } = { ...value };
     const isGood = [student_name, github_username].every((each) => typeof each === "string") &&
       (typeof sid === "string" || typeof sid === "bigint" || Number.isSafeInteger(sid));
-    answers.push(isGood ? 1 : "error");
+    answers.push(isGood ? ACK : "error");
     start = end;
   }
   return then === "more" || then === "end" ? answers : [...answers, "error"];
@@ -1767,7 +1773,7 @@ soakTest(
         await fault(client);
       } else {
         await client.send(encode({ ...ALICE, sid: i }));
-        assertEquals(await client.receive(), 1);
+        assertEquals(await client.receive(), ACK);
         expected++;
         assertEquals(Number((await server.stdout.next())?.split("sid: ")[1]), i);
       }
