@@ -181,13 +181,13 @@ const FIELDS: [key: keyof Student, isValid: (value: unknown) => boolean, kind: s
 
 /** Reads one whole MessagePack value as a request, or throws the {@linkcode Fault} that it is. */
 function parseRequest(message: Uint8Array): Student {
-  // The type byte tells: what is decoded has the prototype that the client chooses.
   if ((message[0] & 0xf0) !== 0x80 && message[0] !== 0xde && message[0] !== 0xdf) {
     throw new Fault("not-a-map", "a request is a MessagePack map, this is none");
   }
   let map: Student;
   try {
-    map = { ...decode(message) as object } as Student; // own keys only: __proto__ brings none in
+    // A copy has own keys only: where Deno leaves a key __proto__ its power, that brings none in.
+    map = { ...decode(message) as object } as Student;
   } catch (error) {
     throw new Fault("malformed", `not to be decoded as MessagePack: ${(error as Error).message}`);
   }

@@ -861,9 +861,10 @@ netTest(
     await using lab = new Lab();
     using client = await lab.connect();
     await client.greeting();
-    const sending = client.send(bytes(0xc1, new Uint8Array(1 << 20))).catch(() => {});
-    await lab.log.until("malformed"); // the fault is known, most of the megabyte is still to come
-    await sending;
+    await client.send(bytes(0xc1));
+    await lab.log.until("malformed");
+    // A reset would fail these, and on other systems than Linux take the error away.
+    for (let i = 0; i < 16; i++) await client.send(new Uint8Array(65536));
     assert(isError(await client.receive()));
     assertEquals(await client.receive(), undefined);
     client.conn.close();
@@ -1325,6 +1326,16 @@ runTest("a pipe made non-blocking that fills up: no line is lost, doubled or tor
   await sending;
   for (const _ of students) assertEquals(await client.receive(), ACK);
 }, !PYTHON);
+
+runTest("where a key __proto__ is still special, it is no way to bring fields in", async () => {
+  const [program, run, ...args] = mainCommand("--port", "0");
+  await using server = new Process(program, [run, "--unstable-unsafe-proto", ...args]);
+  const port = Number((await server.stdout.next())?.split("/")[1]);
+  using client = await Client.connect(port);
+  await client.greeting();
+  await client.send(bytes(0x81, 0xa9, "__proto__", REQUEST));
+  assert(isError(await client.receive()));
+});
 
 runTest("standard output gone: nobody is acknowledged, the server goes on", async () => {
   const [server, port] = await startServer();
