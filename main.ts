@@ -389,7 +389,10 @@ class Session {
       const text = error instanceof Fault ? error.message : "the server has failed, not you";
       await this.#write(encode({ error: text }));
       await this.conn.closeWrite();
-      for await (const _ of this.conn.readable); // until the client closes, too
+      for (let count: number | null = 0; count !== null; this.#reading = undefined) {
+        this.framer.reset(); // what comes is dropped, until the client closes, too
+        count = await this.#read();
+      }
     } finally {
       clearTimeout(timer);
     }

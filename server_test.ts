@@ -1763,7 +1763,7 @@ const soakTest = Deno.args.includes("soak") ? runTest : () => {};
 soakTest(
   "soak: 100,000 clients, one in ten misbehaves; all counted, memory and descriptors flat",
   async () => {
-    const [server, port] = await startServer("--idle-timeout", "0.02");
+    const [server, port] = await startServer("--idle-timeout", "0.1");
     await using _ = server;
     const warnings = server.stderr.rest();
     const pickle = bytes(0x80, 4, pickled);
