@@ -144,7 +144,8 @@ export class Framer {
 
   #advance(size: number, children: number): void {
     this.#scan += size;
-    this.#open.push(--this.#owed);
+    this.#owed--;
+    if (children > 0) this.#open.push(this.#owed);
     this.#owed += children;
     // Each value still owed takes a byte at least: too long is known before anything is stored.
     if (this.#scan - this.#start + this.#owed > this.maxMessageBytes) {
@@ -191,9 +192,11 @@ function parseRequest(message: Uint8Array): Student {
   } catch (error) {
     throw new Fault("malformed", `not to be decoded as MessagePack: ${(error as Error).message}`);
   }
-  const wrong = FIELDS.filter(([key, isValid]) => !isValid(map[key]));
   const { student_name, github_username, sid } = map; // and no other keys: these go to the log
-  if (wrong.length === 0) return { student_name, github_username, sid };
+  if (isString(student_name) && isString(github_username) && isSid(sid)) {
+    return { student_name, github_username, sid };
+  }
+  const wrong = FIELDS.filter(([key, isValid]) => !isValid(map[key]));
   const reasons = wrong.map(([key, _, kind]) =>
     map[key] === undefined ? `${key} is missing` : `${key} must be ${kind}`
   );
