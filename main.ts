@@ -234,7 +234,7 @@ class Session {
   /** When the client's time is over, ms of `performance.now()`; each answer moves it. */
   deadline = Infinity;
   #stopAt = Infinity; // ms, as `deadline`
-  #reading: Promise<number | null> | undefined; // a read that has begun and nobody awaits
+  #reading: Promise<number | null> | undefined; // a read that has begun and is not taken in yet
   #acknowledged = 0; // requests
   #refusals = 0; // in a row
   #sending = false;

@@ -886,6 +886,17 @@ netTest("lingering close: a client that never stops sending is dropped", async (
   await theWarning(lab, client, "malformed");
 });
 
+netTest("answers go out as they grow, not when all of a read is taken", async () => {
+  await using lab = new Lab();
+  using client = await lab.connect();
+  const part = bytes(new Uint8Array(999).fill(0x80), REQUEST); // is owed 70 KB
+  await client.send(bytes(part, part, part, part, part));
+  await client.conn.closeWrite();
+  for (const chunk = new Uint8Array(65536); await client.conn.read(chunk) !== null;);
+  const records = lab.log.entries.filter(({ event }) => event === "request");
+  assertEquals(records.map(({ message }) => message), new Array(5).fill(ALICE_LINE));
+});
+
 netTest("a client that sends every answer back is stopped", async () => {
   await using lab = new Lab();
   using client = await lab.connect();
