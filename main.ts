@@ -1,165 +1,147 @@
 /**
  * Lab 3: an iterative TCP server. It greets each client with its id, takes the student's name,
  * GitHub user name and student id, prints them, acknowledges, and turns to the next client,
- * whatever this one did. MessagePack is on the wire; `main.ts client` is the other end.
+ * whatever this one did. On the wire is MessagePack. `main.ts client` is the other end.
  *
  * ```sh
  * deno run --allow-net main.ts
- * deno run --allow-net main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
+ * deno run --allow-net main.ts client --student-name "Alice Brown" --github-username abrown --sid 7
  * ```
  *
  * @module
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { BaseHandler } from "@std/log/base-handler";
+import { BaseHandler, type LevelName } from "@std/log/base-handler";
 import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
+import project from "./deno.json" with { type: "json" };
 
-const VERSION = "1.0.0";
-const HOSTNAME = "127.0.0.1";
-const PORT = 12000;
+export type { LevelName, Logger };
 
-const ACKNOWLEDGEMENT = 1; // the lab's answer to a request that it has printed
-const MAX_MESSAGE_BYTES = 4096; // a request of the lab takes about 80
-const MAX_DEPTH = 64; // containers within containers: any recursive decoder survives this many
-const READ_BYTES = 65536; // asked of the kernel at once: 800 requests of a client that never waits
-const MAX_ANSWER_BYTES = 65536; // at once: a read of one-byte maps would be owed 5 MB of errors
-const MAX_REFUSALS = 1000; // in a row: some clients send every answer back, forever
-const MOMENT_MS = 20; // keeps two messages apart for a client that takes one read for one message
-const LINGER_MS = 1000; // for a client that was refused to read why, whatever it has under way
-const GRACE_MS = 5000; // for the current client when the server is told to stop
+/** The settings of a server, with their defaults. Times are in ms, and 0 is no limit. */
+export const DEFAULTS = {
+  /** The address to listen at. */
+  hostname: "127.0.0.1",
+  /** The TCP port, 0 for any free one. */
+  port: 12000,
+  /** How many clients wait in the kernel's queue. The lab's 10 are too few for a class. */
+  backlog: 128,
+  /** For a whole request, and for reading an answer. */
+  requestTimeout: 10_000,
+  /** For silence after an answer: most clients of this lab never close. */
+  keepAliveTimeout: 2_000,
+  /** For the whole visit of one client. */
+  turnTimeout: 60_000,
+  /** The longest message that is taken, bytes. A request of the lab takes about 80. */
+  maxMessageBytes: 4096,
+};
 
-/** Something that the other end did wrong; the message says what, to its user and to the log. */
+const ACKNOWLEDGEMENT = 1; // the lab's answer to a request; as MessagePack it is the byte 01
+const MAX_DEPTH = 64; // lists and dicts within each other
+const READ_BYTES = 16384; // that one read brings, a little more at the most
+const CLOCK_MS = 50; // how often the limits of the client are checked
+const EARLY_MS = 20; // between greeting and answer, for a client that sends before it reads
+const LINGER_MS = 1000; // for a client to read what was wrong, whatever it has under way
+const GRACE_MS = 5000; // for the current client to finish when the server stops
+
+/** What the other end did wrong: an event for programs, and a message in words for people. */
 export class Fault extends Error {
-  /** A fault to be answered (`"refuse"`), answered and hung up on, or (`"drop"`) hung up on only. */
-  constructor(
-    readonly event: string,
-    message: string,
-    readonly outcome: "refuse" | "close" | "drop" = "close",
-  ) {
+  /** A fault; the message goes to the log, and to the client as `{"error": message}`. */
+  constructor(readonly event: string, message: string) {
     super(message);
   }
 }
 
-// ----------------------------------------------------------------------------- the framing --
+// ---------------------------------------------------------------------------- the framing --
+const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // as Python calls them
+const NONE = "a byte that is no MessagePack";
+// The formats of the MessagePack specification: first byte; what it is; bytes of data that are not
+// counted; bytes of the length field; what the length counts. Without a length field, the count is in
+// the first byte: 92 is 90 and 2, a list of two values. A row holds up to the next one.
+// deno-fmt-ignore
+const FORMATS: [first: number, kind: string, data?: number, lengthField?: number, counts?: string][] = [
+  [0x00, INT], [0x80, "a dict", 0, 0, "pairs"], [0x90, "a list", 0, 0, "values"],
+  [0xa0, STR, 0, 0, "bytes"], [0xc0, "None"], [0xc1, NONE], [0xc2, "a bool"],
+  [0xc4, "bytes", 0, 1, "bytes"], [0xc5, "bytes", 0, 2, "bytes"], [0xc6, "bytes", 0, 4, "bytes"],
+  [0xc7, EXT, 1, 1, "bytes"], [0xc8, EXT, 1, 2, "bytes"], [0xc9, EXT, 1, 4, "bytes"],
+  [0xca, "a float", 4], [0xcb, "a float", 8],
+  [0xcc, INT, 1], [0xcd, INT, 2], [0xce, INT, 4], [0xcf, INT, 8], // uint 8, 16, 32, 64
+  [0xd0, INT, 1], [0xd1, INT, 2], [0xd2, INT, 4], [0xd3, INT, 8], // int 8, 16, 32, 64
+  [0xd4, EXT, 2], [0xd5, EXT, 3], [0xd6, EXT, 5], [0xd7, EXT, 9], [0xd8, EXT, 17], // fixext
+  [0xd9, STR, 0, 1, "bytes"], [0xda, STR, 0, 2, "bytes"], [0xdb, STR, 0, 4, "bytes"],
+  [0xdc, "a list", 0, 2, "values"], [0xdd, "a list", 0, 4, "values"],
+  [0xde, "a dict", 0, 2, "pairs"], [0xdf, "a dict", 0, 4, "pairs"], [0xe0, INT], // negative fixint
+];
+const FORMAT_OF = Array.from({ length: 256 }, (_, byte) => FORMATS.findLast(([b]) => b <= byte)!);
+const kindOf = (value: Uint8Array): string => FORMAT_OF[value[0]][1];
+const content = (value: Uint8Array) => value.subarray(1 + (FORMAT_OF[value[0]][3] ?? 0));
+
+// Goes from header to header to the end of the value at `at`. If not all of it has arrived, this is
+// where it ends at the earliest: each value that is missing takes a byte at least.
+function findEnd(bytes: Uint8Array, at: number, arrived: number, depth = 0): number {
+  if (at >= arrived) return at + 1;
+  const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
+  if (kind === EXT || kind === NONE) throw new Fault("malformed", `${kind}: a request has none`);
+  let end = at + 1 + lengthField;
+  if (end > arrived) return end;
+  let count = lengthField > 0 ? 0 : bytes[at] - first;
+  for (let i = at + 1; i < end; i++) count = count * 256 + bytes[i];
+  end += data + (counts === "bytes" ? count : 0);
+  let missing = counts === "pairs" ? count * 2 : counts === "values" ? count : 0;
+  if (depth === MAX_DEPTH && missing > 0) throw new Fault("malformed", `nested over ${depth} deep`);
+  for (; missing > 0 && end < arrived; missing--) end = findEnd(bytes, end, arrived, depth + 1);
+  return end + missing;
+}
 
 /**
- * Finds where each value of a MessagePack stream ends: `decode` wants exactly one whole value, but
- * TCP keeps no boundaries, and a read may bring a part of a value, one, or many.
- *
- * The scan goes from header to header and keeps its place between reads, so each byte is looked at
- * once however small the pieces are. It counts the values that are still owed instead of recursing:
- * of `[1, [2]]`, bytes 92 01 91 02, they are 1 at first, then 2, 1, 1, and 0. Its buffer never grows.
+ * Finds the messages in a stream of MessagePack values. TCP keeps no boundaries: what one read
+ * brings may be a part of a message, one message, or many. Read again when `next` returns `undefined`.
  */
 export class Framer {
   readonly #buffer: Uint8Array<ArrayBuffer>;
-  #start = 0; // the first byte of the value at hand
-  #scan = 0; // its next header, or its end; may lie beyond what has arrived
+  #start = 0; // where the next message begins
   #end = 0; // behind the last byte that has arrived
-  #owed = 1; // values to come until the one at hand is whole
-  readonly #open: number[] = []; // containers around the next header, each by the #owed that ends it
 
-  /** A framer that lets no value through of more than `maxMessageBytes`. */
-  constructor(readonly maxMessageBytes: number = MAX_MESSAGE_BYTES) {
+  /** A framer that takes no message of more than `maxMessageBytes`. */
+  constructor(readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes) {
     this.#buffer = new Uint8Array(maxMessageBytes + READ_BYTES);
   }
 
-  /** Where the next read goes. Never empty: a value that could fill the buffer has been refused. */
-  get free(): Uint8Array<ArrayBuffer> {
-    if (this.#start > 0) { // move the beginning of an unfinished value to the front
-      this.#buffer.copyWithin(0, this.#start, this.#end);
-      this.#scan -= this.#start;
-      this.#end -= this.#start;
-      this.#start = 0;
-    }
-    return this.#buffer.subarray(this.#end);
+  /** Reads once; returns how many bytes came, or `null` at the end of the stream. */
+  async read(conn: { read(space: Uint8Array): Promise<number | null> }): Promise<number | null> {
+    this.#buffer.copyWithin(0, this.#start, this.#end); // the beginning of a message
+    this.#end -= this.#start;
+    this.#start = 0;
+    const count = await conn.read(this.#buffer.subarray(this.#end));
+    this.#end += count ?? 0;
+    return count;
   }
 
-  /** What has arrived and is not handed out: after {@linkcode Framer.next}, a value's beginning. */
-  get pending(): Uint8Array<ArrayBuffer> {
+  /** What has arrived behind the last message. */
+  pending(): Uint8Array<ArrayBuffer> {
     return this.#buffer.subarray(this.#start, this.#end);
   }
 
-  /** Says that `count` bytes were read into {@linkcode Framer.free}. */
-  filled(count: number): void {
-    this.#end += count;
-  }
-
-  /** Forgets everything, for the next connection. */
-  reset(): void {
-    this.#start = this.#scan = this.#end = 0;
-    this.#owed = 1;
-    while (this.#open.length > 0) this.#open.pop();
-  }
-
   /**
-   * The bytes of the next whole value, valid until the next use of {@linkcode Framer.free}, or
-   * `undefined` when more has to be read first.
+   * The next message, valid until the next read; or `undefined` when more has to be read first.
    *
-   * @throws {Fault} When a header shows that the value will be longer than the limit or nested too
-   * deep, or is the one byte that MessagePack never uses.
+   * @throws {Fault} When a header says that it is too long, too deep, or not of the lab's types.
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
-    while (this.#owed > 0) if (!this.#passHeader()) return undefined;
-    if (this.#scan > this.#end) return undefined;
-    const message = this.#buffer.subarray(this.#start, this.#scan);
-    this.#start = this.#scan;
-    this.#owed = 1;
+    const end = findEnd(this.#buffer, this.#start, this.#end);
+    const max = this.maxMessageBytes; // too long is known before all of it has arrived
+    if (end - this.#start > max) {
+      throw new Fault("too-long", `longer than the limit of ${max} bytes`);
+    }
+    if (end > this.#end) return undefined;
+    const message = this.#buffer.subarray(this.#start, end);
+    this.#start = end;
     return message;
-  }
-
-  /** Passes a header, and what it counts in bytes; `false` when not all of the header is there. */
-  #passHeader(): boolean {
-    if (this.#scan >= this.#end) return false;
-    const type = this.#buffer[this.#scan];
-    let size = 1; // bytes of the header and what belongs to it
-    let lengthBytes = 0; // of these, the bytes of its length field
-    let children = 0; // values that follow in it
-    if (type < 0x80 || type >= 0xe0) size = 1; // fixint
-    else if (type < 0x90) children = (type & 0x0f) * 2; // fixmap
-    else if (type < 0xa0) children = type & 0x0f; // fixarray
-    else if (type < 0xc0) size += type & 0x1f; // fixstr
-    else if (type === 0xc1) throw new Fault("malformed", "0xc1 is no MessagePack");
-    else if (type < 0xc4) size = 1; // nil, false, true
-    else if (type < 0xca) lengthBytes = 1 << ((type - 0xc4) % 3); // bin and ext 8 to 32
-    else if (type < 0xcc) size += 4 << (type - 0xca); // float 32 and 64
-    else if (type < 0xd4) size += 1 << (type & 0x03); // uint and int 8 to 64
-    else if (type < 0xd9) size += 1 + (1 << (type - 0xd4)); // fixext 1 to 16 and its type
-    else if (type < 0xdc) lengthBytes = 1 << (type - 0xd9); // str 8 to 32
-    else lengthBytes = 2 << (type & 0x01); // array 16 and 32, map 16 and 32
-
-    if (lengthBytes > 0) {
-      if (this.#scan + lengthBytes >= this.#end) return false;
-      let length = 0;
-      for (let i = 1; i <= lengthBytes; i++) length = length * 256 + this.#buffer[this.#scan + i];
-      size += lengthBytes;
-      if (type >= 0xde) children = length * 2;
-      else if (type >= 0xdc) children = length;
-      else size += length + (type > 0xc6 && type < 0xca ? 1 : 0); // an ext has a type byte
-    }
-    this.#advance(size, children);
-    return true;
-  }
-
-  #advance(size: number, children: number): void {
-    this.#scan += size;
-    this.#owed--;
-    if (children > 0) this.#open.push(this.#owed);
-    this.#owed += children;
-    // Each value still owed takes a byte at least: too long is known before anything is stored.
-    if (this.#scan - this.#start + this.#owed > this.maxMessageBytes) {
-      throw new Fault("too-long", `longer than the ${this.maxMessageBytes} bytes of a message`);
-    }
-    while (this.#open.at(-1) === this.#owed) this.#open.pop();
-    if (this.#open.length > MAX_DEPTH) {
-      throw new Fault("malformed", `nested over ${MAX_DEPTH} deep`);
-    }
   }
 }
 
-// ----------------------------------------------------------------------------- one request --
-
+// ---------------------------------------------------------------------------- one request --
 /** What a client sends: step 2 of the lab. */
 export interface Student {
   /** The student's name. */
@@ -170,687 +152,565 @@ export interface Student {
   sid: number | bigint | string;
 }
 
-const isString = (value: unknown) => typeof value === "string";
-const isSid = (value: unknown) =>
-  isString(value) || typeof value === "bigint" || Number.isSafeInteger(value);
-
-const FIELDS: [key: keyof Student, isValid: (value: unknown) => boolean, kind: string][] = [
-  ["student_name", isString, "a string"],
-  ["github_username", isString, "a string"],
-  ["sid", isSid, "an integer or a string"],
+// How data begins that is not the lab's, what it is, and what to do instead.
+const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
+  [/^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/, "a Python pickle", "use msgpack.packb and unpackb"],
+  [/^\s*[[{(]\s*'/, "the text of a Python dict", "pack the dict itself, without str() or repr()"],
+  [/^\s*[[{"]/, "JSON text", "pack the dict itself, without json.dumps()"],
+  [/^(GET|HEAD|POST|PUT|DELETE|OPTIONS) /, "HTTP", "use the lab's client, not a browser"],
+  [/^\cV\cC/, "TLS, as of https", "the lab is plain TCP"],
+  [/^PROXY |^\r\n\r\n\0\r\nQUIT\n/, "HAProxy's PROXY header", "leave out its option send-proxy"],
 ];
+// What to do about a value that is no dict.
+const ADVICE: Record<string, string> = {
+  "bytes": "a dict that was packed twice? Pack it once",
+  [INT]: "the packed dict comes alone, without a length or other text in front of it",
+};
 
-/** Reads one whole MessagePack value as a request, or throws the {@linkcode Fault} that it is. */
-function parseRequest(message: Uint8Array): Student {
-  if ((message[0] & 0xf0) !== 0x80 && message[0] !== 0xde && message[0] !== 0xdf) {
-    throw new Fault("not-a-map", "a request is a MessagePack map, this is none");
-  }
-  let map: Student;
-  try {
-    // A copy has own keys only: where Deno leaves a key __proto__ its power, that brings none in.
-    map = { ...decode(message) as object } as Student;
-  } catch (error) {
-    throw new Fault("malformed", `not to be decoded as MessagePack: ${(error as Error).message}`);
-  }
-  const { student_name, github_username, sid } = map; // and no other keys: these go to the log
-  if (isString(student_name) && isString(github_username) && isSid(sid)) {
-    return { student_name, github_username, sid };
-  }
-  const wrong = FIELDS.filter(([key, isValid]) => !isValid(map[key]));
-  const reasons = wrong.map(([key, _, kind]) =>
-    map[key] === undefined ? `${key} is missing` : `${key} must be ${kind}`
-  );
-  throw new Fault("refused", reasons.join(", "), "refuse");
+const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes.subarray(0, 64));
+
+function recognize(bytes: Uint8Array): string | undefined {
+  const found = STRANGERS.find(([begins]) => begins.test(latin1(bytes)));
+  return found && `this looks like ${found[1]}: ${found[2]}`;
 }
 
-const PICKLE = "a Python pickle: use msgpack.packb and msgpack.unpackb instead";
-/** How clients begin that speak no MessagePack, and what to tell them. */
-const STRANGERS: [starts: string[], what: string][] = [
-  [["\x80\x02", "\x80\x03", "\x80\x04", "\x80\x05", "(dp", "}q\0"], PICKLE],
-  [["GET ", "HEAD ", "POST ", "PUT "], "HTTP: not a browser, the lab's client belongs here"],
-  [["\x16\x03"], "TLS, as of https: the lab is plain TCP"],
-  [['{"'], "JSON"],
-];
+// The first 16 bytes in hex and as text.
+function dump(bytes: Uint8Array): string {
+  const first = bytes.subarray(0, 16);
+  const hex = Array.from(first, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  return `${hex}${bytes.length > 16 ? " ..." : ""} "${latin1(first).replace(/[^ -~]/g, ".")}"`;
+}
 
-const asText = (bytes: Uint8Array) => String.fromCharCode(...bytes.subarray(0, 5));
+// MessagePack has integers of many widths. `decode` makes a bigint of those of 64 bits.
+const isInteger = (value: unknown): value is number | bigint =>
+  typeof value === "bigint" || Number.isSafeInteger(value);
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+type Entries = Map<string, Uint8Array>; // of a MessagePack map: each key as text, each value as bytes
 
-/** Whether a stranger may begin so: the next bytes will tell. */
-const isAmbiguous = (text: string) =>
-  STRANGERS.some(([starts]) => starts.some((start) => start !== text && start.startsWith(text)));
+// `decode` would make an object of the map. But it could change a name that is not UTF-8, and we would
+// acknowledge that. So each field is looked at by itself.
+function readMap(map: Uint8Array): Entries {
+  const entries = new Map<string, Uint8Array>();
+  for (let at = map.length - content(map).length; at < map.length;) {
+    const keyEnd = findEnd(map, at, map.length);
+    const key = map.subarray(at, keyEnd);
+    if (kindOf(key) !== STR) throw new Fault("malformed", `a key must be text, not ${kindOf(key)}`);
+    at = findEnd(map, keyEnd, map.length);
+    entries.set(utf8.decode(content(key)), map.subarray(keyEnd, at));
+  }
+  return entries;
+}
+
+// The value of a field; `must` says in words what it has to be.
+function readField(map: Entries, key: string, must = STR): Student["sid"] {
+  const refuse = (reason: string) => new Fault("refused", `${key} ${reason}`);
+  const value = map.get(key);
+  if (!value) {
+    throw refuse(`is missing; the keys that came: ${[...map.keys()].join(", ") || "none"}`);
+  }
+  const kind = kindOf(value);
+  if (must !== STR && (kind === INT || kind === "a float")) {
+    const number = decode(value) as number | bigint;
+    if (Number.isSafeInteger(Number(number))) return Number(number); // also a float like 1.0
+    if (kind === INT) return number;
+  }
+  if (kind === "bytes") throw refuse(`must be ${must}, but it is bytes: leave out .encode()`);
+  if (kind !== STR) throw refuse(`must be ${must}, but it is ${kind}`);
+  const text = utf8.decode(content(value)); // with U+FFFD in the place of what is not UTF-8
+  if (text.includes("\ufffd")) throw refuse(`must be UTF-8 text, not ${dump(content(value))}`);
+  if (text.trim() === "") throw refuse(`must be ${must}, but it is empty`);
+  return text;
+}
+
+// Reads a message as a request; `next` is what came behind it, to be shown if it is none.
+function parseRequest(message: Uint8Array, next: Uint8Array): Student {
+  const kind = kindOf(message);
+  if (kind !== "a dict") {
+    const came = dump(new Uint8Array([...message.subarray(0, 17), ...next.subarray(0, 17)]));
+    const advice = recognize(content(message)) ?? ADVICE[kind] ?? "put the values into a dict";
+    const expected = "expected a dict with the keys student_name, github_username and sid";
+    throw new Fault("not-a-map", `${expected}, but ${kind} came (${came}): ${advice}`);
+  }
+  const map = readMap(message);
+  return {
+    student_name: readField(map, "student_name") as string,
+    github_username: readField(map, "github_username") as string,
+    sid: readField(map, "sid", `${INT} or ${STR}`),
+  };
+}
 
 // ----------------------------------------------------------------------------- one client --
-
-const ACK = encode(ACKNOWLEDGEMENT);
-const ACK_BYTES = [...ACK]; // a tenth of the time of spreading ACK itself, again and again
-const GREETING = encode({ clientid: 65535 }); // the id is its last two bytes
-
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+const show = (bytes: Uint8Array) => `${plural(bytes.length, "byte")}: ${dump(bytes)}`;
+const inspect = (value: unknown) => Deno.inspect(value, { breakLength: Infinity, compact: true });
+// What could forge a line or move the cursor is shown as \u and its number in hex.
+const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+const escape = (text: string): string =>
+  text.replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
 
-const rosterLine = ({ student_name, github_username, sid }: Student) =>
-  escape(`Connected: Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`);
+// The limits on a client: the setting, and what is said when it passes.
+const LIMITS = {
+  timeout: ["requestTimeout", "no whole request within %s s (--request-timeout gives more time)"],
+  idle: ["keepAliveTimeout", "silent for %s s after its answer: the next client's turn"],
+  stalled: ["requestTimeout", "its answers were left unread for %s s"],
+  turn: ["turnTimeout", "its turn of %s s is over"],
+} as const;
+const LEFT = "left without a request; is it a client with pickle (`unpickling stack underflow`)?";
+const BUG = { event: "bug", message: "the server has failed, not you" };
+type Level = "debug" | "info" | "warn" | "error";
+// How the end of a client is reported, where that is no warning.
+const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "error" };
+// Ends without an answer: the client did nothing wrong, or would not read it.
+const UNANSWERED = ["closed", "left", "idle", "stalled", "reset"];
+const NOWHERE = new Uint8Array(READ_BYTES); // what is read into this is dropped
+type Wait = [limit: keyof typeof LIMITS, since: number]; // ms of performance.now()
+type Answer = number | Record<string, string | number>;
+type Server = Required<Omit<ServeOptions, "signal">>;
 
-/** The life of one client, from accept to close: `run` tells it. */
+// The life of one client, from accept to close: `run` tells it.
 class Session {
-  /** When the client's time is over, ms of `performance.now()`; each answer moves it. */
-  deadline = Infinity;
-  #stopAt = Infinity; // ms, as `deadline`
-  #reading: Promise<number | null> | undefined; // a read that has begun and is not taken in yet
-  #acknowledged = 0; // requests
-  #refusals = 0; // in a row
-  #sending = false;
-  #interrupt: (fault: Fault) => void = () => {};
-  readonly #peer: string;
+  requests = 0; // that are printed
+  readonly #client: string; // its address, for the log
+  readonly #framer: Framer;
+  #isHeard = false; // whether the client has sent anything
+  #isOver = false; // whether we have hung up
+  readonly #turn: Wait = ["turn", performance.now()];
+  #wait: Wait = ["timeout", performance.now()];
+  #stoppingAt = Infinity;
 
-  constructor(
-    readonly conn: Deno.TcpConn,
-    readonly framer: Framer,
-    readonly logger: LabLogger,
-    readonly idleTimeout: number,
-  ) {
+  constructor(readonly conn: Deno.TcpConn, readonly server: Server) {
     const { hostname, port } = conn.remoteAddr;
-    this.#peer = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-    this.#renewDeadline();
+    this.#client = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+    this.#framer = new Framer(server.maxMessageBytes);
   }
 
-  /** Serves the client to its end, and returns how many requests were acknowledged. */
-  async run(): Promise<number> {
+  async run(): Promise<void> {
     try {
-      await this.#greet();
-      await this.#converse();
-      this.#log("debug", "closed", "the client has closed");
-    } catch (error) {
-      this.deadline = Infinity; // from here on the limit is LINGER_MS
-      this.#report(error);
-      await this.#lingeringClose(error).catch(() => {}); // the fault is reported, the rest its echo
+      this.#log("debug", "wire", () => "accepted");
+      let reading: Promise<number | null> = this.#framer.read(this.conn);
+      await this.#greet(reading);
+      for (let count; (count = await reading) !== null;) {
+        if (!this.#isOver) await this.#take(count).catch((error) => this.#hangUp(error));
+        reading = this.#isOver ? this.conn.read(NOWHERE) : this.#framer.read(this.conn);
+      }
+      await this.#hangUp(this.#ended());
+    } catch (error) { // A read or the greeting has failed, maybe because we have closed.
+      await this.#hangUp(this.#ended(error));
     } finally {
       this.conn[Symbol.dispose]();
     }
-    return this.#acknowledged;
   }
 
-  /**
-   * Step 1. The first read begins before the greeting is written. Both wait for the kernel's first
-   * word on the new connection, so a read that ends first has found its request there already: a
-   * client that sends before it reads. It gets a moment to read the greeting by itself. A client
-   * that has read the greeting cannot be so early.
-   */
-  async #greet(): Promise<void> {
-    this.conn.setNoDelay();
-    this.framer.reset();
+  // Step 1. Most clients take what one `recv` brings for one message. One that sends before it reads
+  // would get greeting and answer together, and break. So the first read begins before the greeting is
+  // written: if it has ended by then, the request was there already, and the answer waits.
+  async #greet(reading: Promise<number | null>): Promise<void> {
     let isEarly = false;
-    this.#reading = this.conn.read(this.framer.free);
-    this.#reading.then((count) => isEarly = count !== null, () => {});
-    const greeting = GREETING.slice(); // to encode it anew takes 5 us more, a twentieth of a visit
-    new DataView(greeting.buffer).setUint16(greeting.length - 2, this.conn.remoteAddr.port);
-    await this.#write(greeting);
-    if (isEarly) await this.#beforeDeadline(delay(MOMENT_MS));
+    reading.then((count) => isEarly = count !== null, () => {}); // `run` sees a failure
+    this.conn.setNoDelay(); // each answer goes out at once, however small it is
+    await this.#send({ clientid: this.conn.remoteAddr.port });
+    if (isEarly) await delay(EARLY_MS);
   }
 
-  /** Steps 2 to 4: reads and answers until the stream ends. */
-  async #converse(): Promise<void> {
-    for (;;) {
-      const count = await this.#beforeDeadline(this.#read());
-      this.#reading = undefined;
-      if (count === null) break;
-      this.framer.filled(count);
-      while (await this.#answerSome());
-    }
-    const left = this.framer.pending.length;
-    if (left > 0) {
-      throw new Fault("truncated", `ended ${plural(left, "byte")} into a message`, "drop");
-    }
+  async #take(count: number): Promise<void> {
+    this.#log("debug", "wire", () => `recv brought ${plural(count, "byte")}`);
+    if (this.#wait[0] === "idle") this.#wait = ["timeout", performance.now()]; // it has begun
+    const stranger = this.#isHeard ? undefined : recognize(this.#framer.pending());
+    this.#isHeard = true;
+    if (stranger !== undefined) throw new Fault("stranger", stranger);
+    await this.#answer();
   }
 
-  /** The read that has begun already, or a new one. */
-  #read(): Promise<number | null> {
-    return this.#reading ??= this.conn.read(this.framer.free);
-  }
-
-  /** Answers what has arrived whole, or much of it; returns whether there may be more. */
-  async #answerSome(): Promise<boolean> {
-    const students: Student[] = [];
-    const answers: number[] = []; // bytes
+  // Steps 2 and 3: takes every whole request out of what has arrived, and prints it. Then all of them
+  // are acknowledged in one write, also those that came before a fault.
+  async #answer(): Promise<void> {
+    const before = this.requests;
     try {
-      while (answers.length < MAX_ANSWER_BYTES) {
-        let message: Uint8Array | undefined;
-        try {
-          message = this.framer.next();
-          if (message === undefined) return false;
-          students.push(parseRequest(message));
-          answers.push(...ACK_BYTES);
-          this.#refusals = 0;
-        } catch (error) {
-          answers.push(...await this.#refuse(error, message));
-        }
-      }
-      return true;
-    } finally { // what came before a fault is answered even so
-      const isAck = answers.length === 1; // as mostly: no new buffer then, which takes 0.5 us
-      if (answers.length > 0) await this.#answer(students, isAck ? ACK : new Uint8Array(answers));
-    }
-  }
-
-  /** The answer to a bad request if the connection stays open; else throws what ends it. */
-  async #refuse(error: unknown, message: Uint8Array = new Uint8Array()): Promise<Uint8Array> {
-    if (!(error instanceof Fault)) throw error;
-    const start = asText(message);
-    while (isAmbiguous(start + asText(this.framer.pending))) {
-      // A pickle in pieces begins like an empty map: what follows gets a moment to tell.
-      const count = await this.#beforeDeadline(Promise.race([this.#read(), delay(MOMENT_MS)]));
-      if (!count) break; // time is over, or the stream
-      this.#reading = undefined;
-      this.framer.filled(count);
-    }
-    const text = start + asText(this.framer.pending);
-    const what = STRANGERS.find(([starts]) => starts.some((start) => text.startsWith(start)))?.[1];
-    if (what !== undefined) {
-      const hint = `the wire is MessagePack, and this looks like ${what}`;
-      throw new Fault(what === PICKLE ? "pickle" : error.event, hint);
-    }
-    if (error.outcome !== "refuse") throw error;
-    if (++this.#refusals === MAX_REFUSALS) {
-      throw new Fault("refused", `${error.message}; refused ${MAX_REFUSALS} times in a row`);
-    }
-    this.#report(error);
-    return encode({ error: error.message });
-  }
-
-  /**
-   * Step 3: one write to the roster and one to the client for all that has arrived. The roster
-   * comes first: who is acknowledged is never missing from it, though the server is killed.
-   */
-  async #answer(students: Student[], answers: Uint8Array): Promise<void> {
-    const fields = { event: "request", client: this.#peer, students };
-    try {
-      if (students.length > 0) this.logger.info(students.map(rosterLine).join("\n"), fields);
-    } catch (error) { // a plain Error: a broken pipe here must not pass for the client's socket
-      throw new Error(`the roster cannot be written: ${(error as Error).message}`);
-    }
-    this.#acknowledged += students.length;
-    this.#sending = true;
-    this.#renewDeadline();
-    await this.#write(answers);
-    this.#sending = false;
-    this.#renewDeadline();
-  }
-
-  async #write(bytes: Uint8Array): Promise<void> {
-    let sent = await this.#beforeDeadline(this.conn.write(bytes));
-    while (sent < bytes.length) {
-      sent += await this.#beforeDeadline(this.conn.write(bytes.subarray(sent)));
-    }
-  }
-
-  /**
-   * Tells the client what is wrong, and lingers: a close with unread bytes in the kernel would
-   * reset the connection, and the reset destroys the answer on its way.
-   */
-  async #lingeringClose(error: unknown): Promise<void> {
-    if (error instanceof Fault && error.outcome === "drop") return;
-    const timer = setTimeout(() => this.conn[Symbol.dispose](), LINGER_MS);
-    try {
-      const text = error instanceof Fault ? error.message : "the server has failed, not you";
-      await this.#write(encode({ error: text }));
-      await this.conn.closeWrite();
-      for (let count: number | null = 0; count !== null; this.#reading = undefined) {
-        this.framer.reset(); // what comes is dropped, until the client closes, too
-        count = await this.#read();
+      for (let message; (message = this.#framer.next()) !== undefined; this.requests++) {
+        this.#log("debug", "wire", () => `received ${show(message)}`);
+        const student = parseRequest(message, this.#framer.pending());
+        this.#log("debug", "wire", () => `which is ${inspect(student)}`);
+        this.server.onRequest(student, this.#client);
       }
     } finally {
-      clearTimeout(timer);
+      const answers = new Uint8Array(this.requests - before).fill(ACKNOWLEDGEMENT);
+      if (answers.length > 0) {
+        this.#wait = ["stalled", performance.now()];
+        await this.#send(ACKNOWLEDGEMENT, answers);
+        this.#wait = [this.#framer.pending().length > 0 ? "timeout" : "idle", performance.now()];
+      }
     }
   }
 
-  /**
-   * Awaits an operation, or throws the fault of the deadline that passes before it ends. All that
-   * waits for the client waits here: `expire` can interrupt nothing else.
-   */
-  #beforeDeadline<T>(operation: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#interrupt = reject;
-      operation.then(resolve, reject);
-    });
+  // One write as a rule; more where the kernel takes only a part.
+  async #send(answer: Answer, bytes = encode(answer)): Promise<void> {
+    this.#log("debug", "wire", () => `send ${show(bytes)}, which is ${inspect(answer)}`);
+    const fail = (error: Error) => Promise.reject(this.#ended(error));
+    for (let sent = 0; sent < bytes.length;) {
+      sent += await this.conn.write(bytes.subarray(sent)).catch(fail);
+    }
   }
 
-  #renewDeadline(): void {
-    this.deadline = Math.min(performance.now() + (this.idleTimeout || Infinity), this.#stopAt);
+  // Step 4: what it means that the client's stream has ended, or that its socket fails.
+  #ended(error?: unknown): Fault {
+    const left = this.#framer.pending().length;
+    if (error instanceof Fault) return error;
+    if (!this.#isHeard) return new Fault("left", LEFT);
+    if (error) return new Fault("reset", `closed with something unread, or crashed (${error})`);
+    if (left === 0) return new Fault("closed", "closed by the client");
+    return new Fault("truncated", `ended ${plural(left, "byte")} into a message`);
   }
 
-  /** The server stops: the client may finish, but not for long. */
+  // Hangs up when a limit has passed. All limits are enforced here; the clock calls it.
+  async checkLimits(): Promise<void> {
+    const now = performance.now();
+    if (this.#isOver && now - this.#wait[1] >= LINGER_MS) this.conn[Symbol.dispose]();
+    const isSilent = this.#wait[0] === "idle"; // it has all that it wanted
+    const stopping = new Fault(isSilent ? "idle" : "stopping", "the server stops");
+    if (now - this.#stoppingAt >= (isSilent ? 0 : GRACE_MS)) await this.#hangUp(stopping);
+    for (const [event, since] of [this.#wait, this.#turn]) {
+      const ms = this.server[LIMITS[event][0]];
+      if (ms === 0 || now - since < ms) continue;
+      await this.#hangUp(new Fault(event, LIMITS[event][1].replace("%s", `${ms / 1000}`)));
+    }
+  }
+
+  // The server stops: the client may finish, but not for long.
   stop(): void {
-    this.#stopAt = performance.now() + GRACE_MS;
-    this.deadline = Math.min(this.deadline, this.#stopAt);
-    this.#log("info", "stopping", `up to ${GRACE_MS / 1000} s to finish, the server stops`);
+    this.#stoppingAt = performance.now();
+    this.#log("info", "stopping", () => `the server stops, ${GRACE_MS / 1000} s to finish`);
   }
 
-  /** Interrupts what the client holds up: the deadline has passed. */
-  expire(): void {
-    const limit = `${this.idleTimeout / 1000} s`;
-    const half = this.framer.pending.length;
-    const isIdle = half === 0 && this.#acknowledged + this.#refusals > 0;
-    let [event, text] = ["timeout", `no whole request within ${limit}`];
-    if (half > 0) text += `, only ${plural(half, "byte")}`;
-    if (isIdle) {
-      [event, text] = ["idle", `silent ${limit} since its answer: the next client's turn`];
-    }
-    if (this.#sending) [event, text] = ["stalled", `its answers stay unread for ${limit}`];
-    if (this.deadline === this.#stopAt) [event, text] = ["stopping", "the server stops"];
-    this.deadline = Infinity;
-    this.#interrupt(new Fault(event, text, this.#sending || isIdle ? "drop" : "close"));
+  // All ends of a client meet here: they are reported, the client is told, the connection ends. To
+  // close with unread bytes in the kernel would reset it, and a reset destroys the answer on its way.
+  // So the close lingers: we end our stream, and `run` reads and drops what comes until the client has
+  // ended its own, or a second is over.
+  async #hangUp(error: unknown): Promise<void> {
+    if (this.#isOver) return;
+    const { event, message } = error instanceof Fault ? error : BUG;
+    const text = error instanceof Fault ? message : `a fault of the server: ${inspect(error)}`;
+    this.#log(LEVELS[event] ?? "warn", event, () => text);
+    this.#isOver = true;
+    this.#wait = ["stalled", performance.now()]; // now until it has closed, LINGER_MS at the most
+    if (UNANSWERED.includes(event)) return this.conn[Symbol.dispose]();
+    await this.#send({ error: message }).catch(() => {}); // the client may be gone
+    await this.conn.closeWrite().catch(() => {});
+    this.#log("debug", "wire", () => "closed by the server");
   }
 
-  /** Where all errors of a client meet. */
-  #report(error: unknown): void {
-    if (error instanceof Fault) this.#log("warn", error.event, error.message);
-    else if (error instanceof Error && "code" in error) { // the system's word on the connection
-      const isHeard = this.#acknowledged + this.#refusals + this.framer.pending.length > 0;
-      const level = isHeard ? "warn" : "debug"; // nothing was sent: a health check, no news
-      this.#log(level, "reset", `the connection broke: ${error.message}`);
-    } else {
-      const stack = error instanceof Error && error.stack || String(error);
-      this.#log("error", "bug", `a fault of the server: ${stack.replaceAll(/\n\s*/g, " | ")}`);
-    }
-  }
-
-  #log(level: "debug" | "info" | "warn" | "error", event: string, text: string): void {
-    this.logger[level](`${this.#peer}: ${escape(text)}`, { event, client: this.#peer });
+  #log(level: Level, event: string, text: () => string): void {
+    const client = this.#client;
+    this.server.logger[level](() => escape(`${client}: ${text()}`), { event, client });
   }
 }
 
-// ---------------------------------------------------------------------- the listening loop --
-
+// --------------------------------------------------------------------- the listening loop --
 /** What {@linkcode serve} takes, in the manner of `Deno.serve`. */
-export interface ServeOptions {
-  /** The address to listen at. @default {"127.0.0.1"} */
-  hostname?: string;
-  /** The TCP port, 0 for any free one. @default {12000} */
-  port?: number;
-  /** How many clients the kernel queues while one is served. @default {10} */
-  backlog?: number;
-  /** ms for a whole request, or for reading an answer; 0 for no limit. @default {10_000} */
-  idleTimeout?: number;
-  /** Bytes of the longest message that is taken. @default {4096} */
-  maxMessageBytes?: number;
+export interface ServeOptions extends Partial<typeof DEFAULTS> {
   /** Stops the server: no more accepts, and 5 s at most for the current client. */
   signal?: AbortSignal;
-  /** Called once the server listens. */
+  /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
-  /** Where everything is reported. @default {createLogger()} */
-  logger?: LabLogger;
+  /** Called before a request is acknowledged. Prints the lab's line if it is left out. */
+  onRequest?: (student: Student, client: string) => void;
+  /** Where problems are reported. Standard error if it is left out. */
+  logger?: Logger;
 }
 
 /** A running server. */
 export interface LabServer {
   /** The address that it listens at. */
   readonly addr: Deno.NetAddr;
-  /** Settles when it has stopped, with how many were acknowledged; no client can reject it. */
+  /** Settles when it has stopped, with what was acknowledged. No client can make it fail. */
   readonly finished: Promise<{ clients: number; requests: number }>;
 }
 
 /**
  * Starts the iterative server: one client at a time, in the order of arrival.
- *
  * @throws {Deno.errors.AddrInUse} When the port is taken, and what else `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): LabServer {
-  const { hostname = HOSTNAME, port = PORT, backlog = 10, idleTimeout = 10_000 } = options;
-  const { signal, logger = createLogger() } = options;
-  const framer = new Framer(options.maxMessageBytes); // for all clients: a new one takes 9 us
+  const settings = { ...DEFAULTS, ...printers("text"), logger: createLogger(), ...options };
+  const { hostname, port, backlog, logger, signal } = settings;
   const served = { clients: 0, requests: 0 };
   let session: Session | undefined;
-  let timer: ReturnType<typeof setTimeout> | undefined;
 
-  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
-  const addr = listener.addr as Deno.NetAddr;
-  const fields = { event: "listening", address: addr.hostname, port: addr.port, version: VERSION };
-  logger.info(`Listening at ${addr.hostname}/${addr.port}`, fields);
-  options.onListen?.(addr);
-
-  /** One timer for all clients: to set and clear one for each takes 9 us, a tenth of a visit. */
-  function watch(): void {
-    clearTimeout(timer);
-    if (session !== undefined && session.deadline <= performance.now()) session.expire();
-    const left = (session?.deadline ?? Infinity) - performance.now();
-    // One ms more, as timers round down; and no more than the 31 bits that they can take.
-    timer = left < Infinity ? setTimeout(watch, Math.min(left + 1, 2 ** 31 - 1)) : undefined;
-  }
-
-  async function serveClient(conn: Deno.TcpConn): Promise<void> {
-    try {
-      session = new Session(conn, framer, logger, idleTimeout);
-      const running = session.run();
-      if (timer === undefined) watch(); // else it comes early enough, and is set again then
-      const requests = await running;
-      served.clients += requests > 0 ? 1 : 0;
-      served.requests += requests;
-    } catch (error) { // Not even the report went well. Still no reason to stop.
-      console.error(error);
-    }
-    session = undefined;
-  }
-
-  /** The loop that ends only when `stop` has closed the listener. */
-  async function acceptAll(): Promise<typeof served> {
-    let pause = 5;
+  // The loop that ends only when `stop` has closed the listener.
+  async function acceptClients(): Promise<typeof served> {
+    const clock = setInterval(() => session?.checkLimits().catch(console.error), CLOCK_MS);
+    let pause = 5; // ms
     while (!signal?.aborted) {
       try {
-        // Whatever leaves this loop early closes the listener: serveClient never throws.
-        for await (const conn of listener) {
+        for await (const conn of listener) { // An error that leaves this loop closes the listener.
           pause = 5;
-          await serveClient(conn);
+          session = new Session(conn, settings);
+          await session.run().catch(console.error); // Not even its report went well.
+          served.clients += session.requests > 0 ? 1 : 0;
+          served.requests += session.requests;
+          session = undefined;
         }
       } catch (error) { // A failed accept has ended the iterator, not the listener: enter it again.
-        const { message } = error as Error;
-        if (error instanceof Deno.errors.NotConnected) { // reset in the queue, as by a health check
-          logger.debug(`A client was gone before its turn: ${message}`, { event: "gone" });
-          continue;
+        const { name, message } = error as Error;
+        if (name === "NotConnected") { // It was reset in the queue: no reason to wait.
+          logger.debug(() => `A client was gone before its turn: ${message}`, { event: "gone" });
+        } else {
+          logger.error(`No accept, next try in ${pause} ms: ${message}`, { event: "accept" });
+          await delay(pause);
+          pause = Math.min(pause * 2, 1000);
         }
-        const text = `No client can be accepted, next try in ${pause} ms: ${message}`;
-        logger.error(text, { event: "accept" });
-        await delay(pause);
-        pause = Math.min(pause * 2, 1000);
       }
     }
-    clearTimeout(timer);
-    const text = `${plural(served.clients, "client")} and ${plural(served.requests, "request")}`;
-    logger.info(`Served ${text}`, { event: "stopped", ...served });
+    clearInterval(clock);
     return served;
   }
 
   function stop(): void {
     listener.close();
     session?.stop();
-    watch();
   }
+  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
+  const addr = listener.addr as Deno.NetAddr;
+  settings.onListen(addr);
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop, { once: true });
-  return { addr, finished: acceptAll() };
+  return { addr, finished: acceptClients() };
 }
 
-const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-
-// ------------------------------------------------------------------------ the client's side --
-
+// ----------------------------------------------------------------------- the client's side --
 /** What {@linkcode submit} takes beside the student. */
 export interface SubmitOptions extends Pick<ServeOptions, "hostname" | "port"> {
   /** Called with the client's id when the server has greeted. */
   onGreeting?: (clientid: number) => void;
-  /** Called if the greeting takes more than a second: another client is being served. */
+  /** Called if there is no greeting within a second: another client may be being served. */
   onWaiting?: () => void;
 }
 
 /**
- * The lab's client: it waits for the greeting, for as long as its turn takes, sends the student
- * and settles when the server has acknowledged.
+ * The lab's client: waits for the greeting as long as its turn takes, sends the student, and settles
+ * when the server has acknowledged.
  *
- * @throws {Fault} When the server refuses, leaves, or is not the lab's.
- * @throws {Deno.errors.ConnectionRefused} When nobody listens, and what else a socket throws.
+ * @throws {Fault} When the server refuses, leaves, is silent for 10 s, or is not the lab's.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
-  const { hostname = HOSTNAME, port = PORT, onGreeting, onWaiting } = options;
-  const waiting = setTimeout(() => onWaiting?.(), 1000);
-  try {
-    using conn = await Deno.connect({ hostname, port });
-    const framer = new Framer();
-    const { clientid } = Object(await receive(conn, framer));
-    clearTimeout(waiting);
-    if (!Number.isInteger(clientid)) throw new Fault("answer", "this is not the lab's server");
-    onGreeting?.(clientid);
-    let request = encode({ ...student });
-    while (request.length > 0) request = request.subarray(await conn.write(request));
-    const answer = await receive(conn, framer);
-    if (answer === ACKNOWLEDGEMENT) return;
-    const { error } = Object(answer);
-    const reason = typeof error === "string" ? error : Deno.inspect(answer);
-    throw new Fault("answer", `the server refused: ${reason}`);
-  } finally {
-    clearTimeout(waiting);
-  }
+  const { hostname, port, onGreeting, onWaiting } = { ...DEFAULTS, ...options };
+  using conn = await Deno.connect({ hostname, port });
+  const framer = new Framer();
+  let timer = setTimeout(() => onWaiting?.(), 1000);
+  const greeting = await receive(conn, framer, "greeting").finally(() => clearTimeout(timer));
+  const { clientid } = Object(greeting);
+  if (!isInteger(clientid)) throw refusal("greeting", greeting);
+  onGreeting?.(Number(clientid));
+  // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
+  const sid = isInteger(student.sid) ? BigInt(student.sid) : student.sid;
+  let request = encode({ ...student, sid });
+  while (request.length > 0) request = request.subarray(await conn.write(request));
+  const late = new Fault("answer", "the server has the request, but no acknowledgement in 10 s");
+  const timeout = new Promise((_, reject) => timer = setTimeout(reject, 10_000, late));
+  const answer = await Promise.race([receive(conn, framer, "acknowledgement"), timeout])
+    .finally(() => clearTimeout(timer));
+  if (!isInteger(answer) || Number(answer) !== ACKNOWLEDGEMENT) throw refusal("answer", answer);
 }
 
-async function receive(conn: Deno.TcpConn, framer: Framer): Promise<unknown> {
+function refusal(what: string, value: unknown): Fault {
+  const { error } = Object(value);
+  if (typeof error === "string") return new Fault("answer", `the server refused: ${error}`);
+  return new Fault("answer", `not the lab's server: its ${what} is ${inspect(value)}`);
+}
+
+async function receive(conn: Deno.TcpConn, framer: Framer, what: string): Promise<unknown> {
   for (;;) {
     const message = framer.next();
     if (message !== undefined) return decode(message);
-    const count = await conn.read(framer.free);
-    if (count === null) throw new Fault("answer", "the server left without an answer");
-    framer.filled(count);
+    const count = await framer.read(conn);
+    if (count === null) throw new Fault("answer", `the server has closed without its ${what}`);
+    const stranger = recognize(framer.pending());
+    if (stranger !== undefined) throw new Fault("answer", `the server's ${what}: ${stranger}`);
   }
 }
 
-// -------------------------------------------------------------------------------- the log --
-
-/**
- * Where the server reports: a `Logger` of `@std/log` is one. What comes with a message says in
- * `event` what has happened, in `client` to whom, and in `students` who is acknowledged: those
- * whose requests came in one read are one record, a line each.
- */
-export type LabLogger = Record<
-  "debug" | "info" | "warn" | "error",
-  (message: string, fields: { event: string; client?: string; students?: Student[] }) => unknown
->;
-
-/** What could forge a line or move the cursor: controls, separators, direction overrides. */
-const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
-
-function escape(text: string): string {
-  if (text.search(UNSAFE) < 0) return text; // half the time of a replacement that finds nothing
-  return text.replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
-}
-
-/**
- * The roster (where the server listens, whom it acknowledges) goes to standard output, all else to
- * standard error. The ConsoleHandler of `@std/log` has standard output only, and takes three times
- * as long for a line.
- */
-class LabHandler extends BaseHandler {
-  override handle(record: LogRecord): void {
-    const { event } = record.args[0] as { event: string };
-    const lines = this.format(record) + "\n";
-    if (event === "request" || event === "listening") writeAllSync(Deno.stdout, lines);
-    else this.log(lines);
-  }
-
-  override log(lines: string): void {
+// ------------------------------------------------------------------------ what is printed --
+// Writes a line, whole. Another program may have made the pipe non-blocking (npx does): when such a
+// pipe is full, a write takes a part and throws without saying how much, unless it is of 4096 bytes at
+// most (PIPE_BUF): those are taken whole or not at all.
+function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string): void {
+  const bytes = new TextEncoder().encode(line + "\n");
+  for (let written = 0; written < bytes.length;) {
     try {
-      writeAllSync(Deno.stderr, lines);
+      written += out.writeSync(bytes.subarray(written, written + 4096));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // sleeps 1 ms: it is full
+    }
+  }
+}
+
+const toJson = (fields: object) => escape(JSON.stringify({ time: new Date(), ...fields }));
+
+// The server's product: lines on standard output, whatever the level of the log is.
+function printers(format: string): Required<Pick<ServeOptions, "onListen" | "onRequest">> {
+  const print = (text: string, fields: object) =>
+    writeLine(Deno.stdout, format === "text" ? escape(text) : toJson({ level: "INFO", ...fields }));
+  return {
+    onListen: ({ hostname, port }) =>
+      print(`Listening at ${hostname}/${port}`, {
+        event: "listening",
+        hostname,
+        port,
+        version: project.version,
+      }),
+    onRequest: (student, client) => {
+      const { student_name: name, github_username: user } = student;
+      const sid = typeof student.sid === "bigint" ? `${student.sid}` : student.sid; // no JSON integer
+      const line = `Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`;
+      print(line, { event: "request", client, ...student, sid });
+    },
+  };
+}
+
+// Standard error. The ConsoleHandler of `@std/log` has standard output only.
+class StderrHandler extends BaseHandler {
+  override log(line: string): void {
+    try {
+      writeLine(Deno.stderr, line);
     } catch { // Standard error is gone: nobody is left to tell, and the clients still count.
     }
   }
 }
 
-const encoder = new TextEncoder();
-// What a pipe takes whole or not at all. Another process (npx is one) may have made it non-blocking;
-// of a longer text `writeSync` would then write a part, and throw without saying how much.
-const PIPE_BUF = Deno.build.os === "linux" ? 4096 : 512; // bytes
-const chunk = new Uint8Array(PIPE_BUF); // for all lines: a new one for each takes 0.3 us
-
-function writeAllSync(out: { writeSync(bytes: Uint8Array): number }, text: string): void {
-  while (text !== "") {
-    const { read, written } = encoder.encodeInto(text, chunk);
-    text = text.slice(read);
-    for (let bytes = chunk.subarray(0, written); bytes.length > 0;) {
-      try {
-        bytes = bytes.subarray(out.writeSync(bytes));
-      } catch (error) {
-        if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // sleeps 1 ms: it is full
-      }
-    }
-  }
+/** A logger that writes to standard error what is of this level or above, as text or as JSON. */
+export function createLogger(level: LevelName = "INFO", format = "text"): Logger {
+  const formatter = ({ levelName: level, msg: message, args }: LogRecord) =>
+    format === "text" ? `${level} ${message}` : toJson({ level, ...args[0] as object, message });
+  return new Logger("lab", level, { handlers: [new StderrHandler(level, { formatter })] });
 }
 
-function formatText({ levelName, msg }: LogRecord): string {
-  if (levelName === "INFO") return msg;
-  const colored = levelName !== "DEBUG" && !Deno.noColor && Deno.stderr.isTerminal();
-  const color = levelName === "ERROR" ? 31 : 33; // red, yellow
-  return colored ? `\x1b[${color}m${levelName}\x1b[0m ${msg}` : `${levelName} ${msg}`;
-}
-
-/** A line for the record, or for each student in it. */
-function formatJson({ datetime, levelName, msg, args }: LogRecord): string {
-  const { students, ...fields } = args[0] as { students?: Student[] };
-  // JSON readers round integers beyond 2 ** 53: those go as strings.
-  const plain = (_key: string, value: unknown) =>
-    typeof value === "bigint" ? (isSid(Number(value)) ? Number(value) : String(value)) : value;
-  const line = (more: object) =>
-    escape(JSON.stringify({ time: datetime, level: levelName, ...fields, ...more }, plain));
-  return students?.map(line).join("\n") ?? line({ message: msg });
-}
-
-/**
- * A logger as the lab wants it: the roster to standard output, problems to standard error; `level`
- * is the least that is shown, and `"json"` means a JSON object a line.
- */
-export function createLogger(
-  level: "DEBUG" | "INFO" | "WARN" | "ERROR" = "INFO",
-  format: "text" | "json" = "text",
-): LabLogger {
-  const formatter = format === "json" ? formatJson : formatText;
-  return new Logger("lab", level, { handlers: [new LabHandler(level, { formatter })] });
-}
-
-// ------------------------------------------------------------------------- the command line --
-
-const SERVER_HELP = `Lab 3: an iterative TCP server, one client after the other.
+// ------------------------------------------------------------------------ the command line --
+// The options: name, default ("" where a value is needed), what is allowed, help.
+type Option = [name: string, preset: string | number, allowed: (string | number)[], help: string];
+const OPTIONS: Option[] = [
+  ["host", DEFAULTS.hostname, [], "address; 0.0.0.0 listens at every one of this machine"],
+  ["port", DEFAULTS.port, [0, 65535], "TCP port; 0 listens at any free one"],
+  ["backlog", DEFAULTS.backlog, [1, 65535], "clients that wait in the kernel's queue"],
+  ["request-timeout", DEFAULTS.requestTimeout / 1000, [0, 1e6], "seconds for a whole request"],
+  ["keep-alive-timeout", DEFAULTS.keepAliveTimeout / 1000, [0, 1e6], "seconds of silence after it"],
+  ["turn-timeout", DEFAULTS.turnTimeout / 1000, [0, 1e6], "seconds for the visit of one client"],
+  ["max-message-bytes", DEFAULTS.maxMessageBytes, [64, 2 ** 20], "the longest request"],
+  ["log-level", "INFO", ["DEBUG", "INFO", "WARN", "ERROR"], "DEBUG shows the wire"],
+  ["log-format", "text", ["text", "json"], "text, or json: an object a line"],
+  ["student-name", "", [], "client: needed, in quotes if it has spaces"],
+  ["github-username", "", [], "client: needed"],
+  ["sid", "", [], "client: needed, the student id"],
+];
+const OF_CLIENT = ["student-name", "github-username", "sid", "host", "port"];
+const helpLine = ([name, preset, , help]: Option): string =>
+  `  ${`--${name} ${preset || "TEXT"}`.padEnd(26)} ${help}\n`;
+const HELP = `Lab 3: an iterative TCP server, one client after the other; and its client.
 
 Usage: main.ts [options]
-       main.ts client --help      about the client
+       main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
 
-Options, with their defaults:
-  --host 127.0.0.1           address to listen at; 0.0.0.0 for every one of this machine
-  --port 12000               TCP port, 0 for any free one
-  --backlog 10               clients that the kernel queues while one is served
-  --idle-timeout 10          seconds for a whole request, 0 for no limit
-  --max-message-bytes 4096   longest request
-  --log-level INFO           DEBUG, INFO, WARN or ERROR; the roster is INFO
-  --log-format text          text, or json: an object a line
-  --help, --version
+Options, with their defaults (a timeout of 0 is no limit; the client has --host and --port, too):
+${OPTIONS.map(helpLine).join("")}  --help, --version`;
 
-Example: main.ts --host 0.0.0.0 --idle-timeout 3 > roster.txt`;
+// The value of an option, or the line that says what would be right. Seconds become ms.
+function parseValue([name, , allowed]: Option, typed: string): string | number {
+  if (typed === "") throw new Fault("usage", `--${name} needs a value, as --help shows`);
+  const [min, max] = allowed;
+  if (min === undefined || allowed.includes(typed)) return typed;
+  const [unit, factor] = name.endsWith("timeout") ? ["seconds", 1000] : ["an integer", 1];
+  const value = +typed;
+  const isRight = factor > 1 || Number.isInteger(value);
+  if (isRight && value >= +min && value <= +max) return value * factor;
+  const must = typeof min === "string" ? allowed.join(" or ") : `${unit} from ${min} to ${max}`;
+  throw new Fault("usage", `--${name} must be ${must}, not ${typed}`);
+}
 
-const CLIENT_HELP = `Lab 2: the client of the lab's server.
+// deno-lint-ignore no-explicit-any -- OPTIONS says what each value is
+type Values = Record<string, any>;
 
-Usage: main.ts client --student-name TEXT --github-username TEXT --sid TEXT [options]
-
-Options, with their defaults:
-  --host 127.0.0.1           where the server listens
-  --port 12000               its TCP port
-  --help, --version
-
-Example: main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789`;
-
-const ADDRESS = { host: HOSTNAME, port: String(PORT) };
-const LIMITS = { backlog: "10", "idle-timeout": "10", "max-message-bytes": "4096" };
-const SERVER_DEFAULTS = { ...ADDRESS, ...LIMITS, "log-level": "INFO", "log-format": "text" };
-const CLIENT_DEFAULTS = { "student-name": "", "github-username": "", sid: "", ...ADDRESS };
-
-/** A wrong command line: one line, exit status 2. */
-class UsageError extends Error {}
-
-/** The options' values; one whose default is empty has to be given. */
-function parseOptions<T extends Record<string, string>>(args: string[], defaults: T): T {
-  const names = Object.keys(defaults);
+// The values by their names in TypeScript: `logLevel` for `--log-level`.
+function parseOptions(args: string[], isClient: boolean): Values {
+  const options = OPTIONS.filter(([name, preset]) => isClient ? OF_CLIENT.includes(name) : preset);
+  const names = options.map(([name]) => name);
   const unknown = (arg: string) => {
-    if (!arg.startsWith("-")) return;
-    throw new UsageError(
-      `Unknown option ${arg}: there are --${names.join(", --")}, --help, --version`,
-    );
+    const before = args[args.indexOf(arg) - 1] ?? "";
+    let text = `Unknown option ${arg}: there are --${names.join(", --")}, --help, --version`;
+    if (names.includes(before.slice(2))) text = `A value that begins with -: ${before}=${arg}`;
+    if (!arg.startsWith("-")) text = `Unexpected ${arg}: client comes first, spaces need quotes`;
+    throw new Fault("usage", text);
   };
-  const { _: rest, ...given } = parseArgs(args, { string: ["_", ...names], unknown });
-  const [extra] = (rest as string[]).filter((arg) => arg !== "");
-  if (extra) throw new UsageError(`Unexpected ${extra}: a value with spaces needs quotes`);
-  const options = { ...defaults, ...given };
-  const missing = names.find((name) => !options[name]);
-  if (missing === undefined) return options;
-  throw new UsageError(`--${missing} needs a value, as --help shows`);
+  const given: Values = parseArgs(args.filter((arg) => arg !== "--"), { string: names, unknown });
+  const camelCase = (name: string) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
+  return Object.fromEntries(options.map((option) => {
+    const [name, preset] = option;
+    return [camelCase(name), parseValue(option, `${given[name] ?? preset}`)];
+  }));
 }
 
-function parseNumber(name: string, text: string, min: number, max: number, unit = "an integer") {
-  const isWritten = unit === "seconds" ? /^\d+(\.\d+)?$/ : /^\d+$/;
-  if (isWritten.test(text) && Number(text) >= min && Number(text) <= max) return Number(text);
-  throw new UsageError(`--${name} must be ${unit} from ${min} to ${max}, not ${text}`);
-}
-
-function parseChoice<T extends string>(name: string, text: string, choices: T[]): T {
-  const choice = choices.find((choice) => choice.toLowerCase() === text.toLowerCase());
-  if (choice !== undefined) return choice;
-  throw new UsageError(`--${name} must be ${choices.join(" or ")}, not ${text}`);
-}
-
-async function runServer(options: typeof SERVER_DEFAULTS): Promise<void> {
-  const level = parseChoice("log-level", options["log-level"], ["DEBUG", "INFO", "WARN", "ERROR"]);
-  const format = parseChoice("log-format", options["log-format"], ["text", "json"]);
+// Aborts with the first of the signals that end a server. Those within 100 ms of it are the same one:
+// a terminal sends ^C to all its processes, and a task runner sends it on. A later one ends at once.
+function stopSignal(): AbortSignal {
   const stop = new AbortController();
-  let pressed = -Infinity; // ^C, when: ms
-  for (const signal of ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM"] as const) {
+  let first = Infinity; // ms
+  const terminate = Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM";
+  for (const signal of ["SIGINT", terminate, "SIGHUP"] as const) {
     Deno.addSignalListener(signal, () => {
-      // The terminal sends ^C to all its processes, and `deno task` sends it on: that is one signal.
-      if (signal === "SIGINT" && performance.now() - pressed < 100) return;
-      if (stop.signal.aborted) Deno.exit(1); // the second signal: at once
-      if (signal === "SIGINT") pressed = performance.now();
-      if (signal === "SIGINT" && Deno.stderr.isTerminal()) console.error(); // leave the line of ^C
+      if (performance.now() - first >= 100) Deno.exit(1);
+      first = Math.min(first, performance.now());
       stop.abort();
     });
   }
-  const { finished } = serve({
-    hostname: options.host,
-    port: parseNumber("port", options.port, 0, 65535),
-    backlog: parseNumber("backlog", options.backlog, 1, 65535),
-    idleTimeout: parseNumber("idle-timeout", options["idle-timeout"], 0, 1e6, "seconds") * 1000,
-    maxMessageBytes: parseNumber("max-message-bytes", options["max-message-bytes"], 64, 2 ** 24),
-    signal: stop.signal,
-    logger: createLogger(level, format),
-  });
-  await finished;
+  return stop.signal;
 }
 
-async function runClient(options: typeof CLIENT_DEFAULTS): Promise<void> {
-  const { host: hostname, "student-name": student_name, "github-username": github_username } =
-    options;
-  const port = parseNumber("port", options.port, 1, 65535);
+async function runServer({ host, logLevel, logFormat, ...settings }: Values): Promise<void> {
+  const logger = createLogger(logLevel, logFormat);
+  const more = { ...printers(logFormat), hostname: host, logger, signal: stopSignal() };
+  const { clients, requests } = await serve({ ...settings, ...more }).finished;
+  const text = `Served ${plural(clients, "client")} and ${plural(requests, "request")}`;
+  createLogger("INFO", logFormat).info(text, { event: "stopped" }); // whatever the level is
+}
+
+async function runClient({ host, port, studentName, githubUsername, sid }: Values): Promise<void> {
   // Digits are an integer, unless it might exceed 64 bits or lose a zero in front.
-  const sid = /^(0|-?[1-9]\d{0,17})$/.test(options.sid) ? BigInt(options.sid) : options.sid;
-  await submit({ student_name, github_username, sid }, {
-    hostname,
+  const id = /^(0|-?[1-9]\d{0,17})$/.test(sid) ? BigInt(sid) : sid;
+  await submit({ student_name: studentName, github_username: githubUsername, sid: id }, {
+    hostname: host,
     port,
-    onGreeting: (id) =>
-      console.log(`{'clientid': ${id}} has successfully connected to ${hostname}/${port}`),
-    onWaiting: () => console.error("Waiting for our turn: the server takes one client at a time"),
+    onGreeting: (clientid) =>
+      console.log(`{'clientid': ${clientid}} has successfully connected to ${host}/${port}`),
+    onWaiting: () => console.error("Connected, no greeting yet: maybe another client is served"),
   });
   console.log("Data acknowledged by server and you passed the test");
 }
 
-/** What an error means to the person at the terminal, in one line. */
-function explain(error: unknown, where: string): string {
-  if (error instanceof Deno.errors.AddrInUse) {
-    return `The port of ${where} is in use: end the other server, or choose with --port`;
-  }
-  if (error instanceof Deno.errors.ConnectionRefused) {
-    return `No server at ${where}: start it first, or say with --host and --port where it is`;
-  }
-  const text = error instanceof Error ? error.message : String(error);
-  return error instanceof UsageError || error instanceof Fault ? text : `${where}: ${text}`;
-}
+// What an error of the system means to the person at the terminal; %s is the address.
+const SYSTEM_ERRORS: Record<string, string> = {
+  AddrInUse: "The port of %s is in use: end the other server, or choose with --port",
+  AddrNotAvailable: "%s is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has",
+  ConnectionRefused: "No server at %s: start it first, or say with --host and --port where it is",
+  PermissionDenied: "The port of %s needs an administrator: choose one over 1023 with --port",
+};
 
-/** Runs the command line; returns the exit status: 0, or 1 for a failure, or 2 for a wrong line. */
+// Runs the command line; returns the exit status: 0, or 1 for a failure, or 2 for a wrong line.
 async function main(args: string[]): Promise<number> {
   const isClient = args[0] === "client";
   let where = "";
   try {
-    if (args.includes("--version")) console.log(VERSION);
-    else if (args.includes("--help")) console.log(isClient ? CLIENT_HELP : SERVER_HELP);
+    if (args.includes("--version")) console.log(project.version);
+    else if (args.includes("--help")) console.log(HELP);
     else {
-      const options = isClient
-        ? parseOptions(args.slice(1), CLIENT_DEFAULTS)
-        : parseOptions(args, SERVER_DEFAULTS);
-      where = `${options.host}/${options.port}`;
-      await ("sid" in options ? runClient(options) : runServer(options));
+      const values = parseOptions(isClient ? args.slice(1) : args, isClient);
+      where = `${values.host}/${values.port}`;
+      await (isClient ? runClient(values) : runServer(values));
     }
     return 0;
   } catch (error) {
-    console.error(escape(explain(error, where))); // in one line, whatever is in it
-    return error instanceof UsageError ? 2 : 1;
+    const { name, message } = error as Error;
+    const known = SYSTEM_ERRORS[name]?.replace("%s", where) ?? `${where}: ${message}`;
+    console.error(escape(error instanceof Fault ? message : known));
+    return error instanceof Fault && error.event === "usage" ? 2 : 1;
   }
 }
 

@@ -1,21 +1,18 @@
-/** The names of `@std/log` that main.ts uses, and no more. */
-
-const LEVELS = { NOTSET: 0, DEBUG: 10, INFO: 20, WARN: 30, ERROR: 40, CRITICAL: 50 };
+/** The names of `@std/log` that main.ts and the tests use, and no more. */
 
 /** The name of a level. */
-export type LevelName = keyof typeof LEVELS;
+export type LevelName = "DEBUG" | "INFO" | "WARN" | "ERROR";
 
-/** One record: a message, its level, and what came with it. */
-export class LogRecord {
-  /** When it was made. */
-  readonly datetime: Date = new Date();
-  /** The level as a number. */
-  readonly level: number;
+const LEVELS: Record<LevelName, number> = { DEBUG: 10, INFO: 20, WARN: 30, ERROR: 40 };
 
-  /** A record of this level. */
-  constructor(readonly levelName: string, readonly msg: string, readonly args: unknown[]) {
-    this.level = LEVELS[levelName as LevelName];
-  }
+/** One record: its level, its message, and what came with it. */
+export interface LogRecord {
+  /** The name of its level. */
+  readonly levelName: string;
+  /** The message. */
+  readonly msg: string;
+  /** What came with it. */
+  readonly args: unknown[];
 }
 
 /** Formats records and writes them somewhere. */
@@ -31,12 +28,7 @@ export abstract class BaseHandler {
 
   /** Takes a record. */
   handle(record: LogRecord): void {
-    if (record.level >= this.#level) this.log(this.format(record));
-  }
-
-  /** The record's line. */
-  format(record: LogRecord): string {
-    return this.#formatter(record);
+    if (LEVELS[record.levelName as LevelName] >= this.#level) this.log(this.#formatter(record));
   }
 
   /** Writes a line. */
@@ -46,38 +38,37 @@ export abstract class BaseHandler {
 /** Makes records and hands them to its handlers. */
 export class Logger {
   readonly #level: number;
-  /** Where the records go. */
-  readonly handlers: BaseHandler[];
+  readonly #handlers: BaseHandler[];
 
   /** A logger for records of `levelName` and above. */
-  constructor(_name: string, levelName: LevelName, options: { handlers?: BaseHandler[] } = {}) {
+  constructor(_name: string, levelName: LevelName, options: { handlers: BaseHandler[] }) {
     this.#level = LEVELS[levelName];
-    this.handlers = options.handlers ?? [];
+    this.#handlers = options.handlers;
   }
 
-  #log(levelName: LevelName, msg: string, args: unknown[]): void {
+  #log(levelName: LevelName, msg: string | (() => string), args: unknown[]): void {
     if (LEVELS[levelName] < this.#level) return;
-    const record = new LogRecord(levelName, msg, args);
-    for (const handler of this.handlers) handler.handle(record);
+    const record = { levelName, msg: typeof msg === "string" ? msg : msg(), args };
+    for (const handler of this.#handlers) handler.handle(record);
   }
 
-  /** Logs what only a maintainer wants to know. */
-  debug(msg: string, ...args: unknown[]): void {
+  /** Logs what shows how it works. A message that is a function is called only where it is shown. */
+  debug(msg: string | (() => string), ...args: unknown[]): void {
     this.#log("DEBUG", msg, args);
   }
 
-  /** Logs what is as it should be. */
-  info(msg: string, ...args: unknown[]): void {
+  /** Logs what is worth knowing, and no problem. */
+  info(msg: string | (() => string), ...args: unknown[]): void {
     this.#log("INFO", msg, args);
   }
 
   /** Logs a problem of a client. */
-  warn(msg: string, ...args: unknown[]): void {
+  warn(msg: string | (() => string), ...args: unknown[]): void {
     this.#log("WARN", msg, args);
   }
 
   /** Logs a problem of the server. */
-  error(msg: string, ...args: unknown[]): void {
+  error(msg: string | (() => string), ...args: unknown[]): void {
     this.#log("ERROR", msg, args);
   }
 }
