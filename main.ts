@@ -118,6 +118,11 @@ export class Framer {
     return count;
   }
 
+  /** Forgets everything, for the next connection. */
+  reset(): void {
+    this.#start = this.#end = 0;
+  }
+
   /** What has arrived behind the last message. */
   pending(): Uint8Array<ArrayBuffer> {
     return this.#buffer.subarray(this.#start, this.#end);
@@ -170,7 +175,8 @@ const ADVICE: Record<string, string> = {
 const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes.subarray(0, 64));
 
 function recognize(bytes: Uint8Array): string | undefined {
-  const found = STRANGERS.find(([begins]) => begins.test(latin1(bytes)));
+  const text = latin1(bytes);
+  const found = STRANGERS.find(([begins]) => begins.test(text));
   return found && `this looks like ${found[1]}: ${found[2]}`;
 }
 
@@ -266,13 +272,13 @@ const UNANSWERED = ["closed", "left", "idle", "stalled", "reset"];
 const NOWHERE = new Uint8Array(READ_BYTES); // what is read into this is dropped
 type Wait = [limit: keyof typeof LIMITS, since: number]; // ms of performance.now()
 type Answer = number | Record<string, string | number>;
-type Server = Required<Omit<ServeOptions, "signal">>;
+// What a session needs of its server. A new framer for each client would cost 5 % of a visit.
+type Server = Required<Omit<ServeOptions, "signal">> & { framer: Framer };
 
 // The life of one client, from accept to close: `run` tells it.
 class Session {
   requests = 0; // that are printed
   readonly #client: string; // its address, for the log
-  readonly #framer: Framer;
   #isHeard = false; // whether the client has sent anything
   #isOver = false; // whether we have hung up
   readonly #turn: Wait = ["turn", performance.now()];
@@ -282,17 +288,17 @@ class Session {
   constructor(readonly conn: Deno.TcpConn, readonly server: Server) {
     const { hostname, port } = conn.remoteAddr;
     this.#client = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-    this.#framer = new Framer(server.maxMessageBytes);
+    server.framer.reset();
   }
 
   async run(): Promise<void> {
     try {
       this.#log("debug", "wire", () => "accepted");
-      let reading: Promise<number | null> = this.#framer.read(this.conn);
+      let reading: Promise<number | null> = this.server.framer.read(this.conn);
       await this.#greet(reading);
       for (let count; (count = await reading) !== null;) {
-        if (!this.#isOver) await this.#take(count).catch((error) => this.#hangUp(error));
-        reading = this.#isOver ? this.conn.read(NOWHERE) : this.#framer.read(this.conn);
+        if (!this.#isOver) await this.#take(count);
+        reading = this.#isOver ? this.conn.read(NOWHERE) : this.server.framer.read(this.conn);
       }
       await this.#hangUp(this.#ended());
     } catch (error) { // A read or the greeting has failed, maybe because we have closed.
@@ -316,45 +322,52 @@ class Session {
   async #take(count: number): Promise<void> {
     this.#log("debug", "wire", () => `recv brought ${plural(count, "byte")}`);
     if (this.#wait[0] === "idle") this.#wait = ["timeout", performance.now()]; // it has begun
-    const stranger = this.#isHeard ? undefined : recognize(this.#framer.pending());
+    const first = this.#isHeard ? undefined : this.server.framer.pending();
     this.#isHeard = true;
-    if (stranger !== undefined) throw new Fault("stranger", stranger);
-    await this.#answer();
+    try {
+      await this.#answer();
+    } catch (error) {
+      const stranger = first && recognize(first);
+      await this.#hangUp(stranger ? new Fault("stranger", stranger) : error);
+    }
   }
 
-  // Steps 2 and 3: takes every whole request out of what has arrived, and prints it. Then all of them
-  // are acknowledged in one write, also those that came before a fault.
+  // Steps 2 and 3: takes every whole request out of what has arrived. Then all of them are printed, and
+  // acknowledged in one write, also those that came before a fault.
   async #answer(): Promise<void> {
-    const before = this.requests;
+    const students: Student[] = [];
     try {
-      for (let message; (message = this.#framer.next()) !== undefined; this.requests++) {
+      for (let message; (message = this.server.framer.next()) !== undefined;) {
         this.#log("debug", "wire", () => `received ${show(message)}`);
-        const student = parseRequest(message, this.#framer.pending());
-        this.#log("debug", "wire", () => `which is ${inspect(student)}`);
-        this.server.onRequest(student, this.#client);
+        students.push(parseRequest(message, this.server.framer.pending()));
+        this.#log("debug", "wire", () => `which is ${inspect(students.at(-1))}`);
       }
     } finally {
-      const answers = new Uint8Array(this.requests - before).fill(ACKNOWLEDGEMENT);
-      if (answers.length > 0) {
-        this.#wait = ["stalled", performance.now()];
-        await this.#send(ACKNOWLEDGEMENT, answers);
-        this.#wait = [this.#framer.pending().length > 0 ? "timeout" : "idle", performance.now()];
-      }
+      if (students.length > 0) await this.#acknowledge(students);
     }
+  }
+
+  async #acknowledge(students: Student[]): Promise<void> {
+    this.server.onRequests(students, this.#client);
+    this.requests += students.length;
+    this.#wait = ["stalled", performance.now()];
+    await this.#send(ACKNOWLEDGEMENT, new Uint8Array(students.length).fill(ACKNOWLEDGEMENT));
+    this.#wait = [this.server.framer.pending().length > 0 ? "timeout" : "idle", performance.now()];
   }
 
   // One write as a rule; more where the kernel takes only a part.
   async #send(answer: Answer, bytes = encode(answer)): Promise<void> {
     this.#log("debug", "wire", () => `send ${show(bytes)}, which is ${inspect(answer)}`);
-    const fail = (error: Error) => Promise.reject(this.#ended(error));
-    for (let sent = 0; sent < bytes.length;) {
-      sent += await this.conn.write(bytes.subarray(sent)).catch(fail);
+    try {
+      for (let sent = 0; sent < bytes.length;) sent += await this.conn.write(bytes.subarray(sent));
+    } catch (error) {
+      throw this.#ended(error);
     }
   }
 
   // Step 4: what it means that the client's stream has ended, or that its socket fails.
   #ended(error?: unknown): Fault {
-    const left = this.#framer.pending().length;
+    const left = this.server.framer.pending().length;
     if (error instanceof Fault) return error;
     if (!this.#isHeard) return new Fault("left", LEFT);
     if (error) return new Fault("reset", `closed with something unread, or crashed (${error})`);
@@ -400,6 +413,7 @@ class Session {
   }
 
   #log(level: Level, event: string, text: () => string): void {
+    if (level === "debug" && this.server.logger.levelName !== "DEBUG") return;
     const client = this.#client;
     this.server.logger[level](() => escape(`${client}: ${text()}`), { event, client });
   }
@@ -412,8 +426,8 @@ export interface ServeOptions extends Partial<typeof DEFAULTS> {
   signal?: AbortSignal;
   /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
-  /** Called before a request is acknowledged. Prints the lab's line if it is left out. */
-  onRequest?: (student: Student, client: string) => void;
+  /** Called before the requests of one read are acknowledged. Prints the lab's lines if left out. */
+  onRequests?: (students: Student[], client: string) => void;
   /** Where problems are reported. Standard error if it is left out. */
   logger?: Logger;
 }
@@ -432,6 +446,7 @@ export interface LabServer {
  */
 export function serve(options: ServeOptions = {}): LabServer {
   const settings = { ...DEFAULTS, ...printers("text"), logger: createLogger(), ...options };
+  const server = { ...settings, framer: new Framer(settings.maxMessageBytes) };
   const { hostname, port, backlog, logger, signal } = settings;
   const served = { clients: 0, requests: 0 };
   let session: Session | undefined;
@@ -444,7 +459,7 @@ export function serve(options: ServeOptions = {}): LabServer {
       try {
         for await (const conn of listener) { // An error that leaves this loop closes the listener.
           pause = 5;
-          session = new Session(conn, settings);
+          session = new Session(conn, server);
           await session.run().catch(console.error); // Not even its report went well.
           served.clients += session.requests > 0 ? 1 : 0;
           served.requests += session.requests;
@@ -545,26 +560,27 @@ function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string):
   }
 }
 
-const toJson = (fields: object) => escape(JSON.stringify({ time: new Date(), ...fields }));
+// JSON readers round integers over 2 ** 53: those are strings.
+const plain = (_key: string, value: unknown) => typeof value === "bigint" ? `${value}` : value;
+const toJson = (fields: object) => escape(JSON.stringify({ time: new Date(), ...fields }, plain));
 
 // The server's product: lines on standard output, whatever the level of the log is.
-function printers(format: string): Required<Pick<ServeOptions, "onListen" | "onRequest">> {
-  const print = (text: string, fields: object) =>
-    writeLine(Deno.stdout, format === "text" ? escape(text) : toJson({ level: "INFO", ...fields }));
+function printers(format: string): Required<Pick<ServeOptions, "onListen" | "onRequests">> {
+  const print = (lines: string[]) => writeLine(Deno.stdout, lines.join("\n"));
+  const line = ({ student_name, github_username, sid }: Student) =>
+    escape(`Connected: Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`);
+  if (format === "text") {
+    return {
+      onListen: ({ hostname, port }) => print([`Listening at ${hostname}/${port}`]),
+      onRequests: (students) => print(students.map(line)),
+    };
+  }
+  const level = "INFO";
   return {
-    onListen: ({ hostname, port }) =>
-      print(`Listening at ${hostname}/${port}`, {
-        event: "listening",
-        hostname,
-        port,
-        version: project.version,
-      }),
-    onRequest: (student, client) => {
-      const { student_name: name, github_username: user } = student;
-      const sid = typeof student.sid === "bigint" ? `${student.sid}` : student.sid; // no JSON integer
-      const line = `Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`;
-      print(line, { event: "request", client, ...student, sid });
-    },
+    onListen: ({ hostname: address, port }) =>
+      print([toJson({ level, event: "listening", address, port, version: project.version })]),
+    onRequests: (students, client) =>
+      print(students.map((student) => toJson({ level, event: "request", client, ...student }))),
   };
 }
 

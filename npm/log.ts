@@ -41,7 +41,7 @@ export class Logger {
   readonly #handlers: BaseHandler[];
 
   /** A logger for records of `levelName` and above. */
-  constructor(_name: string, levelName: LevelName, options: { handlers: BaseHandler[] }) {
+  constructor(_name: string, readonly levelName: LevelName, options: { handlers: BaseHandler[] }) {
     this.#level = LEVELS[levelName];
     this.#handlers = options.handlers;
   }

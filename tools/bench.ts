@@ -1,0 +1,258 @@
+/**
+ * Benchmarks: the lab server beside a raw socket loop, in one run, on one machine.
+ *
+ * `deno task bench` prints, for each kind of work, the CPU time of the server's process (all its
+ * threads) for one request or one client, ours and the other in turn. Wall time would carry what else
+ * the machine does. `deno task bench ../other/main.ts` measures another version of main.ts, too.
+ *
+ * @module
+ */
+
+import { decode, encode } from "@std/msgpack";
+import { cpuUsage, memoryUsage } from "node:process";
+import { configFlags, ROOT } from "./config.ts";
+
+const REQUEST = encode({ student_name: "Alice Brown", github_username: "abrown", sid: 123456789 });
+
+// ---------------------------------------------------------------------- the servers' side --
+
+/** The least that a server can do: an id at once, and a byte for whatever a read brings. */
+async function serveRaw(): Promise<void> {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  console.error((listener.addr as Deno.NetAddr).port);
+  const buffer = new Uint8Array(65536);
+  const byte = new Uint8Array([1]);
+  for await (const conn of listener) {
+    conn.setNoDelay();
+    await conn.write(byte);
+    while (await conn.read(buffer) !== null) await conn.write(byte);
+    conn.close();
+  }
+}
+
+/** The server of a main.ts, with no limit on a client: its line at the start goes to standard error. */
+async function serveOurs(main: string): Promise<void> {
+  const { serve } = await import(main);
+  const none = { requestTimeout: 0, keepAliveTimeout: 0, turnTimeout: 0, idleTimeout: 0 };
+  serve({ port: 0, ...none, onListen: ({ port }: Deno.NetAddr) => console.error(port) });
+}
+
+/** For each byte that comes in: the CPU time (us) and the resident size (bytes) of this process. */
+async function report(): Promise<void> {
+  for await (const _ of Deno.stdin.readable) {
+    const { user, system } = cpuUsage();
+    console.error(user + system, memoryUsage.rss());
+  }
+  Deno.exit();
+}
+
+/** The same work in Python: its C unpacker, a line for each request, one send for each recv. */
+const PYTHON = `
+import msgpack, resource, socket, sys, threading
+def report():
+    while sys.stdin.buffer.read(1):
+        u = resource.getrusage(resource.RUSAGE_SELF)
+        print((u.ru_utime + u.ru_stime) * 1e6, u.ru_maxrss * 1024, file=sys.stderr, flush=True)
+threading.Thread(target=report, daemon=True).start()
+server = socket.create_server(("127.0.0.1", 0))
+print(server.getsockname()[1], file=sys.stderr, flush=True)
+while True:
+    conn, (host, port) = server.accept()
+    conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    conn.sendall(msgpack.packb({"clientid": port}))
+    unpacker = msgpack.Unpacker()
+    while data := conn.recv(16384):
+        unpacker.feed(data)
+        answers = 0
+        for r in unpacker:
+            print(f"Connected: Student: {r['student_name']}, Github Username: "
+                  f"{r['github_username']}, sid: {r['sid']}", flush=True)
+            answers += 1
+        conn.sendall(b"\\x01" * answers)
+    conn.close()
+`;
+
+// ---------------------------------------------------------------------- the clients' side --
+
+/** Whether servers and clients have a processor each: one that they share hides the wake-ups. */
+function pin(): boolean {
+  if (Deno.build.os !== "linux" || navigator.hardwareConcurrency < 2) return false;
+  const args = ["-a", "-p", "-c", "0", String(Deno.pid)];
+  return new Deno.Command("taskset", { args }).outputSync().success;
+}
+
+/** A server in a process of its own, its roster in a file that nobody reads. */
+class Server {
+  readonly #child: Deno.ChildProcess;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+  readonly #asking: WritableStreamDefaultWriter<Uint8Array>;
+  /** Where it listens. */
+  port = 0;
+
+  private constructor(command: string[]) {
+    this.#child = new Deno.Command("sh", {
+      args: ["-c", 'f=$(mktemp) && exec 3> "$f" && rm "$f" && exec "$@" >&3', "sh", ...command],
+      cwd: ROOT,
+      stdin: "piped",
+      stderr: "piped",
+    }).spawn();
+    this.#lines = this.#child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    this.#asking = this.#child.stdin.getWriter();
+  }
+
+  /** Starts one of this kind: "raw", "python", or the address of a main.ts. */
+  static async start(kind: string, isPinned: boolean): Promise<Server> {
+    const run = kind === "python"
+      ? ["/usr/bin/python3", "-c", PYTHON]
+      : [Deno.execPath(), "run", ...configFlags(), "-A", "tools/bench.ts", "--serve", kind];
+    const server = new Server(isPinned ? ["taskset", "-c", "1", ...run] : run);
+    server.port = Number((await server.#lines.read()).value);
+    return server;
+  }
+
+  /** Its CPU time so far, us, and its resident size, bytes. */
+  async usage(): Promise<[cpu: number, rss: number]> {
+    await this.#asking.write(new Uint8Array(1));
+    const [cpu, rss] = ((await this.#lines.read()).value ?? "").split(" ");
+    return [Number(cpu), Number(rss)];
+  }
+
+  /** CPU time of the server for each of `count` units of this work, us. */
+  async cpu(work: Work, count: number): Promise<number> {
+    const [before] = await this.usage();
+    await work(this.port, count);
+    const [after] = await this.usage();
+    return (after - before) / count;
+  }
+
+  /** Ends it. */
+  async stop(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#child.status;
+  }
+}
+
+type Work = (port: number, count: number) => Promise<void>;
+
+const buffer = new Uint8Array(65536);
+
+async function send(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
+  for (let sent = 0; sent < bytes.length;) sent += await conn.write(bytes.subarray(sent));
+}
+
+async function connect(port: number): Promise<Deno.TcpConn> {
+  const conn = await Deno.connect({ port });
+  conn.setNoDelay();
+  await conn.read(buffer); // the id
+  return conn;
+}
+
+async function request(conn: Deno.TcpConn): Promise<void> {
+  await send(conn, REQUEST);
+  await conn.read(buffer);
+}
+
+/** One client, one request at a time. */
+async function closedLoop(port: number, count: number): Promise<void> {
+  using conn = await connect(port);
+  for (let i = 0; i < count; i++) await request(conn);
+}
+
+/** One client after another: connect, id, request, answer, close. */
+async function visits(port: number, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    using conn = await connect(port);
+    await request(conn);
+  }
+}
+
+const BLOCK = new Uint8Array(REQUEST.length * 500).map((_, i) => REQUEST[i % REQUEST.length]);
+
+/** One client that does not wait for answers; `count` is a multiple of 500. */
+async function pipelined(port: number, count: number): Promise<void> {
+  using conn = await connect(port);
+  const answers = (async () => {
+    while (await conn.read(buffer) !== null);
+  })();
+  for (let sent = 0; sent < count; sent += 500) await send(conn, BLOCK);
+  await conn.closeWrite();
+  await answers;
+}
+
+// ------------------------------------------------------------------------- the figures --
+
+const median = (numbers: number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
+
+/** Ours and theirs in turn, so that both meet the same moods of the machine; two rounds warm up. */
+async function compare(
+  name: string,
+  ours: () => Promise<number> | number,
+  theirs: () => Promise<number> | number,
+): Promise<void> {
+  const all: [number, number][] = [];
+  for (let round = 0; round < 11; round++) all.push([await ours(), await theirs()]);
+  const kept = all.slice(2);
+  const ratios = kept.map(([ours, theirs]) => ours / theirs);
+  const [our, their] = [median(kept.map(([ours]) => ours)), median(kept.map((pair) => pair[1]))];
+  const spread = `${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}`;
+  const times = `${our.toFixed(2).padStart(7)} and ${their.toFixed(2).padStart(7)} us`;
+  console.log(`${name.padEnd(46)} ${times}, ${median(ratios).toFixed(2)} x (${spread})`);
+}
+
+/** Time of one call, us. */
+function timeOf(body: () => unknown, count: number): number {
+  const start = performance.now();
+  for (let i = 0; i < count; i++) body();
+  return (performance.now() - start) * 1000 / count;
+}
+
+/** All servers that the run needs, and the figures of ours against each of them. */
+async function main(others: string[]): Promise<void> {
+  const isPinned = pin();
+  const ours = await Server.start(new URL("main.ts", ROOT).href, isPinned);
+  const servers: [string, Server][] = [["raw loop", await Server.start("raw", isPinned)]];
+  for (const other of others) {
+    const file = new URL(other, `file://${Deno.cwd()}/`).href;
+    servers.push([other, await Server.start(file, isPinned)]);
+  }
+  console.log("CPU time of the server, ours and the other: medians of 9 rounds, in turn\n");
+  for (const [name, server] of servers) {
+    const pair = (work: Work, count: number) =>
+      [() => ours.cpu(work, count), () => server.cpu(work, count)] as const;
+    await compare(`a request, one at a time; ${name}`, ...pair(closedLoop, 4000));
+    await compare(`a client, connect to close; ${name}`, ...pair(visits, 1000));
+  }
+  const batch = () => ours.cpu(pipelined, 50_000);
+  await compare(
+    "a request that does not wait; decode alone",
+    batch,
+    () => timeOf(() => decode(REQUEST), 50_000),
+  );
+  if (
+    new Deno.Command("/usr/bin/python3", { args: ["-c", "import msgpack"] }).outputSync().success
+  ) {
+    const python = await Server.start("python", isPinned);
+    await compare(
+      "a request that does not wait; Python",
+      batch,
+      () => python.cpu(pipelined, 50_000),
+    );
+    await python.stop();
+  }
+  const sizes: string[] = [];
+  for (const count of [20_000, 200_000]) {
+    await closedLoop(ours.port, count);
+    sizes.push(((await ours.usage())[1] / 2 ** 20).toFixed(1));
+  }
+  console.log(`resident size: ${sizes[0]} MB, and ${sizes[1]} MB after 200,000 requests more`);
+  for (const [, server] of [["ours", ours] as const, ...servers]) await server.stop();
+}
+
+const [flag, kind] = Deno.args;
+if (flag === "--serve") {
+  report();
+  await (kind === "raw" ? serveRaw() : serveOurs(kind));
+} else {
+  await main(Deno.args);
+  Deno.exit();
+}
