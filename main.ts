@@ -78,8 +78,9 @@ const kindOf = (value: Uint8Array): string => FORMAT_OF[value[0]][1];
 const content = (value: Uint8Array) => value.subarray(1 + (FORMAT_OF[value[0]][3] ?? 0));
 
 // Goes from header to header to the end of the value at `at`. If not all of it has arrived, this is
-// where it ends at the earliest: each value that is missing takes a byte at least.
-function findEnd(bytes: Uint8Array, at: number, arrived: number, depth = 0): number {
+// where it ends at the earliest: each value that is missing takes a byte at least. Behind `limit`, it
+// is Infinity.
+function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, depth = 0): number {
   if (at >= arrived) return at + 1;
   const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
   if (kind === EXT || kind === NONE) throw new Fault("malformed", `${kind}: a request has none`);
@@ -89,8 +90,12 @@ function findEnd(bytes: Uint8Array, at: number, arrived: number, depth = 0): num
   for (let i = at + 1; i < end; i++) count = count * 256 + bytes[i];
   end += data + (counts === "bytes" ? count : 0);
   let missing = counts === "pairs" ? count * 2 : counts === "values" ? count : 0;
+  if (end + missing > limit) return Infinity;
   if (depth === MAX_DEPTH && missing > 0) throw new Fault("malformed", `nested over ${depth} deep`);
-  for (; missing > 0 && end < arrived; missing--) end = findEnd(bytes, end, arrived, depth + 1);
+  while (missing > 0 && end < arrived) {
+    missing--;
+    end = findEnd(bytes, end, arrived, limit - missing, depth + 1);
+  }
   return end + missing;
 }
 
@@ -134,9 +139,10 @@ export class Framer {
    * @throws {Fault} When a header says that it is too long, too deep, or not of the lab's types.
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
-    const end = findEnd(this.#buffer, this.#start, this.#end);
-    const max = this.maxMessageBytes; // too long is known before all of it has arrived
-    if (end - this.#start > max) {
+    const max = this.maxMessageBytes;
+    const end = findEnd(this.#buffer, this.#start, this.#end, this.#start + max);
+    // Too long is known before all of it has arrived.
+    if (end > this.#start + max) {
       throw new Fault("too-long", `longer than the limit of ${max} bytes`);
     }
     if (end > this.#end) return undefined;
@@ -198,10 +204,10 @@ type Entries = Map<string, Uint8Array>; // of a MessagePack map: each key as tex
 function readMap(map: Uint8Array): Entries {
   const entries = new Map<string, Uint8Array>();
   for (let at = map.length - content(map).length; at < map.length;) {
-    const keyEnd = findEnd(map, at, map.length);
+    const keyEnd = findEnd(map, at, map.length, map.length);
     const key = map.subarray(at, keyEnd);
     if (kindOf(key) !== STR) throw new Fault("malformed", `a key must be text, not ${kindOf(key)}`);
-    at = findEnd(map, keyEnd, map.length);
+    at = findEnd(map, keyEnd, map.length, map.length);
     entries.set(utf8.decode(content(key)), map.subarray(keyEnd, at));
   }
   return entries;
@@ -414,8 +420,12 @@ class Session {
 
   #log(level: Level, event: string, text: () => string): void {
     if (level === "debug" && this.server.logger.levelName !== "DEBUG") return;
-    const client = this.#client;
-    this.server.logger[level](() => escape(`${client}: ${text()}`), { event, client });
+    try {
+      const client = this.#client;
+      this.server.logger[level](() => escape(`${client}: ${text()}`), { event, client });
+    } catch (error) { // A broken log is no reason to stop.
+      console.error(error);
+    }
   }
 }
 
@@ -453,14 +463,14 @@ export function serve(options: ServeOptions = {}): LabServer {
 
   // The loop that ends only when `stop` has closed the listener.
   async function acceptClients(): Promise<typeof served> {
-    const clock = setInterval(() => session?.checkLimits().catch(console.error), CLOCK_MS);
+    const clock = setInterval(() => session?.checkLimits(), CLOCK_MS);
     let pause = 5; // ms
     while (!signal?.aborted) {
       try {
         for await (const conn of listener) { // An error that leaves this loop closes the listener.
           pause = 5;
           session = new Session(conn, server);
-          await session.run().catch(console.error); // Not even its report went well.
+          await session.run();
           served.clients += session.requests > 0 ? 1 : 0;
           served.requests += session.requests;
           session = undefined;

@@ -804,12 +804,12 @@ netTest("a roster that fails: ERROR with its place, and the client is told", asy
 });
 
 netTest("a logger that fails cannot end the server", async () => {
-  const logger = createLogger();
+  const logger = createLogger("DEBUG");
   const seen: string[] = [];
   const { error } = console;
   console.error = (message) => seen.push(String(message));
   try {
-    await using lab = new Lab({ logger });
+    await using lab = new Lab({ logger, requestTimeout: 200 });
     for (let i = 0; i < 3; i++) {
       logger.debug =
         logger.info =
