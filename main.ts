@@ -641,7 +641,7 @@ ${OPTIONS.map(helpLine).join("")}  --help, --version`;
 
 // The value of an option, or the line that says what would be right. Seconds become ms.
 function parseValue([name, , allowed]: Option, typed: string): string | number {
-  if (typed === "") throw new Fault("usage", `--${name} needs a value, as --help shows`);
+  if (typed.trim() === "") throw new Fault("usage", `--${name} needs a value, as --help shows`);
   const [min, max] = allowed;
   if (min === undefined || allowed.includes(typed)) return typed;
   const [unit, factor] = name.endsWith("timeout") ? ["seconds", 1000] : ["an integer", 1];
