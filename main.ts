@@ -16,25 +16,19 @@ import { BaseHandler, type LevelName } from "@std/log/base-handler";
 import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
 import project from "./deno.json" with { type: "json" };
-
 export type { LevelName, Logger };
-
-/** The settings of a server, with their defaults. Times are in ms, and 0 is no limit. */
+/**
+ * The settings of a server, with their defaults: where it listens; how many clients wait in the
+ * kernel's queue; limits in ms, where 0 is no limit; and the longest message, bytes.
+ */
 export const DEFAULTS = {
-  /** The address to listen at. */
   hostname: "127.0.0.1",
-  /** The TCP port, 0 for any free one. */
-  port: 12000,
-  /** How many clients wait in the kernel's queue. The lab's 10 are too few for a class. */
-  backlog: 128,
-  /** For a whole request, and for reading an answer. */
-  requestTimeout: 10_000,
-  /** For silence after an answer: most clients of this lab never close. */
-  keepAliveTimeout: 2_000,
-  /** For the whole visit of one client. */
-  turnTimeout: 60_000,
-  /** The longest message that is taken, bytes. A request of the lab takes about 80. */
-  maxMessageBytes: 4096,
+  port: 12000, // 0 is any free one
+  backlog: 128, // the lab's 10 are too few for a class that starts at once
+  requestTimeout: 10_000, // for a whole request, and for reading an answer
+  keepAliveTimeout: 2_000, // for silence after an answer: most clients of this lab never close
+  turnTimeout: 60_000, // for the whole visit of one client
+  maxMessageBytes: 4096, // a request of the lab takes about 80
 };
 
 const ACKNOWLEDGEMENT = 1; // the lab's answer to a request; as MessagePack it is the byte 01
@@ -54,8 +48,8 @@ export class Fault extends Error {
 }
 
 // ---------------------------------------------------------------------------- the framing --
-const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // as Python calls them
-const NONE = "a byte that is no MessagePack";
+// What Python calls them.
+const [INT, STR, EXT, NONE] = ["an integer", "a string", "an extension type", "an unknown byte"];
 // The formats of the MessagePack specification: first byte; what it is; bytes of data that are not
 // counted; bytes of the length field; what the length counts. Without a length field, the count is in
 // the first byte: 92 is 90 and 2, a list of two values. A row holds up to the next one.
@@ -65,7 +59,7 @@ const FORMATS: [first: number, kind: string, data?: number, lengthField?: number
   [0xa0, STR, 0, 0, "bytes"], [0xc0, "None"], [0xc1, NONE], [0xc2, "a bool"],
   [0xc4, "bytes", 0, 1, "bytes"], [0xc5, "bytes", 0, 2, "bytes"], [0xc6, "bytes", 0, 4, "bytes"],
   [0xc7, EXT, 1, 1, "bytes"], [0xc8, EXT, 1, 2, "bytes"], [0xc9, EXT, 1, 4, "bytes"],
-  [0xca, "a float", 4], [0xcb, "a float", 8],
+  [0xca, "a float", 4], [0xcb, "a float", 8], // float 32, 64
   [0xcc, INT, 1], [0xcd, INT, 2], [0xce, INT, 4], [0xcf, INT, 8], // uint 8, 16, 32, 64
   [0xd0, INT, 1], [0xd1, INT, 2], [0xd2, INT, 4], [0xd3, INT, 8], // int 8, 16, 32, 64
   [0xd4, EXT, 2], [0xd5, EXT, 3], [0xd6, EXT, 5], [0xd7, EXT, 9], [0xd8, EXT, 17], // fixext
@@ -78,8 +72,7 @@ const kindOf = (value: Uint8Array): string => FORMAT_OF[value[0]][1];
 const content = (value: Uint8Array) => value.subarray(1 + (FORMAT_OF[value[0]][3] ?? 0));
 
 // Goes from header to header to the end of the value at `at`. If not all of it has arrived, this is
-// where it ends at the earliest: each value that is missing takes a byte at least. Behind `limit`, it
-// is Infinity.
+// where it ends at the earliest (a missing value takes a byte at least), or Infinity behind `limit`.
 function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, depth = 0): number {
   if (at >= arrived) return at + 1;
   const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
@@ -177,9 +170,7 @@ const ADVICE: Record<string, string> = {
   "bytes": "a dict that was packed twice? Pack it once",
   [INT]: "the packed dict comes alone, without a length or other text in front of it",
 };
-
 const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes.subarray(0, 64));
-
 function recognize(bytes: Uint8Array): string | undefined {
   const text = latin1(bytes);
   const found = STRANGERS.find(([begins]) => begins.test(text));
@@ -277,7 +268,6 @@ const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "err
 const UNANSWERED = ["closed", "left", "idle", "stalled", "reset"];
 const NOWHERE = new Uint8Array(READ_BYTES); // what is read into this is dropped
 type Wait = [limit: keyof typeof LIMITS, since: number]; // ms of performance.now()
-type Answer = number | Record<string, string | number>;
 // What a session needs of its server. A new framer for each client would cost 5 % of a visit.
 type Server = Required<Omit<ServeOptions, "signal">> & { framer: Framer };
 
@@ -341,28 +331,27 @@ class Session {
   // Steps 2 and 3: takes every whole request out of what has arrived. Then all of them are printed, and
   // acknowledged in one write, also those that came before a fault.
   async #answer(): Promise<void> {
+    const { framer } = this.server;
     const students: Student[] = [];
     try {
-      for (let message; (message = this.server.framer.next()) !== undefined;) {
+      for (let message; (message = framer.next()) !== undefined;) {
         this.#log("debug", "wire", () => `received ${show(message)}`);
-        students.push(parseRequest(message, this.server.framer.pending()));
+        students.push(parseRequest(message, framer.pending()));
         this.#log("debug", "wire", () => `which is ${inspect(students.at(-1))}`);
       }
     } finally {
-      if (students.length > 0) await this.#acknowledge(students);
+      if (students.length > 0) {
+        this.server.onRequests(students, this.#client);
+        this.requests += students.length;
+        this.#wait = ["stalled", performance.now()];
+        await this.#send(ACKNOWLEDGEMENT, new Uint8Array(students.length).fill(ACKNOWLEDGEMENT));
+        this.#wait = [framer.pending().length > 0 ? "timeout" : "idle", performance.now()];
+      }
     }
   }
 
-  async #acknowledge(students: Student[]): Promise<void> {
-    this.server.onRequests(students, this.#client);
-    this.requests += students.length;
-    this.#wait = ["stalled", performance.now()];
-    await this.#send(ACKNOWLEDGEMENT, new Uint8Array(students.length).fill(ACKNOWLEDGEMENT));
-    this.#wait = [this.server.framer.pending().length > 0 ? "timeout" : "idle", performance.now()];
-  }
-
   // One write as a rule; more where the kernel takes only a part.
-  async #send(answer: Answer, bytes = encode(answer)): Promise<void> {
+  async #send(answer: Parameters<typeof encode>[0], bytes = encode(answer)): Promise<void> {
     this.#log("debug", "wire", () => `send ${show(bytes)}, which is ${inspect(answer)}`);
     try {
       for (let sent = 0; sent < bytes.length;) sent += await this.conn.write(bytes.subarray(sent));
@@ -395,7 +384,6 @@ class Session {
     }
   }
 
-  // The server stops: the client may finish, but not for long.
   stop(): void {
     this.#stoppingAt = performance.now();
     this.#log("info", "stopping", () => `the server stops, ${GRACE_MS / 1000} s to finish`);
@@ -564,8 +552,10 @@ function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string):
     try {
       written += out.writeSync(bytes.subarray(written, written + 4096));
     } catch (error) {
-      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // sleeps 1 ms: it is full
+      const isFull = error instanceof Deno.errors.WouldBlock;
+      if (!isFull && out === Deno.stdout) throw error;
+      if (!isFull) return; // Standard error is gone: nobody is left to tell, the clients still count.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // sleeps 1 ms
     }
   }
 }
@@ -576,31 +566,26 @@ const toJson = (fields: object) => escape(JSON.stringify({ time: new Date(), ...
 
 // The server's product: lines on standard output, whatever the level of the log is.
 function printers(format: string): Required<Pick<ServeOptions, "onListen" | "onRequests">> {
-  const print = (lines: string[]) => writeLine(Deno.stdout, lines.join("\n"));
-  const line = ({ student_name, github_username, sid }: Student) =>
+  const isText = format === "text";
+  const json = (event: string, fields: object) => toJson({ level: "INFO", event, ...fields });
+  const text = ({ student_name, github_username, sid }: Student) =>
     escape(`Connected: Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`);
-  if (format === "text") {
-    return {
-      onListen: ({ hostname, port }) => print([`Listening at ${hostname}/${port}`]),
-      onRequests: (students) => print(students.map(line)),
-    };
-  }
-  const level = "INFO";
   return {
-    onListen: ({ hostname: address, port }) =>
-      print([toJson({ level, event: "listening", address, port, version: project.version })]),
-    onRequests: (students, client) =>
-      print(students.map((student) => toJson({ level, event: "request", client, ...student }))),
+    onListen({ hostname: address, port }) {
+      const line = json("listening", { address, port, version: project.version });
+      writeLine(Deno.stdout, isText ? `Listening at ${address}/${port}` : line);
+    },
+    onRequests(students, client) {
+      const line = (student: Student) => json("request", { client, ...student });
+      writeLine(Deno.stdout, students.map(isText ? text : line).join("\n"));
+    },
   };
 }
 
 // Standard error. The ConsoleHandler of `@std/log` has standard output only.
 class StderrHandler extends BaseHandler {
   override log(line: string): void {
-    try {
-      writeLine(Deno.stderr, line);
-    } catch { // Standard error is gone: nobody is left to tell, and the clients still count.
-    }
+    writeLine(Deno.stderr, line);
   }
 }
 
@@ -667,10 +652,10 @@ function parseOptions(args: string[], isClient: boolean): Values {
     throw new Fault("usage", text);
   };
   const given: Values = parseArgs(args.filter((arg) => arg !== "--"), { string: names, unknown });
-  const camelCase = (name: string) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
   return Object.fromEntries(options.map((option) => {
     const [name, preset] = option;
-    return [camelCase(name), parseValue(option, `${given[name] ?? preset}`)];
+    const key = name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
+    return [key, parseValue(option, `${given[name] ?? preset}`)];
   }));
 }
 
