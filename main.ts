@@ -48,8 +48,8 @@ export class Fault extends Error {
 }
 
 // ---------------------------------------------------------------------------- the framing --
-// What Python calls them.
-const [INT, STR, EXT, NONE] = ["an integer", "a string", "an extension type", "an unknown byte"];
+const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // as Python calls them
+const NONE = "a byte that is no MessagePack";
 // The formats of the MessagePack specification: first byte; what it is; bytes of data that are not
 // counted; bytes of the length field; what the length counts. Without a length field, the count is in
 // the first byte: 92 is 90 and 2, a list of two values. A row holds up to the next one.
