@@ -7,7 +7,6 @@
  * deno run --allow-net main.ts
  * deno run --allow-net main.ts client --student-name "Alice Brown" --github-username abrown --sid 7
  * ```
- *
  * @module
  */
 
@@ -17,10 +16,7 @@ import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
 import project from "./deno.json" with { type: "json" };
 export type { LevelName, Logger };
-/**
- * The settings of a server, with their defaults: where it listens; how many clients wait in the
- * kernel's queue; limits in ms, where 0 is no limit; and the longest message, bytes.
- */
+/** The settings of a server, with their defaults. The timeouts are in ms, and 0 is no limit. */
 export const DEFAULTS = {
   hostname: "127.0.0.1",
   port: 12000, // 0 is any free one
@@ -46,7 +42,6 @@ export class Fault extends Error {
     super(message);
   }
 }
-
 // ---------------------------------------------------------------------------- the framing --
 const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // as Python calls them
 const NONE = "a byte that is no MessagePack";
@@ -59,9 +54,8 @@ const FORMATS: [first: number, kind: string, data?: number, lengthField?: number
   [0xa0, STR, 0, 0, "bytes"], [0xc0, "None"], [0xc1, NONE], [0xc2, "a bool"],
   [0xc4, "bytes", 0, 1, "bytes"], [0xc5, "bytes", 0, 2, "bytes"], [0xc6, "bytes", 0, 4, "bytes"],
   [0xc7, EXT, 1, 1, "bytes"], [0xc8, EXT, 1, 2, "bytes"], [0xc9, EXT, 1, 4, "bytes"],
-  [0xca, "a float", 4], [0xcb, "a float", 8], // float 32, 64
-  [0xcc, INT, 1], [0xcd, INT, 2], [0xce, INT, 4], [0xcf, INT, 8], // uint 8, 16, 32, 64
-  [0xd0, INT, 1], [0xd1, INT, 2], [0xd2, INT, 4], [0xd3, INT, 8], // int 8, 16, 32, 64
+  [0xca, "a float", 4], [0xcb, "a float", 8], [0xcc, INT, 1], [0xcd, INT, 2], [0xce, INT, 4], [0xcf, INT, 8],
+  [0xd0, INT, 1], [0xd1, INT, 2], [0xd2, INT, 4], [0xd3, INT, 8],
   [0xd4, EXT, 2], [0xd5, EXT, 3], [0xd6, EXT, 5], [0xd7, EXT, 9], [0xd8, EXT, 17], // fixext
   [0xd9, STR, 0, 1, "bytes"], [0xda, STR, 0, 2, "bytes"], [0xdb, STR, 0, 4, "bytes"],
   [0xdc, "a list", 0, 2, "values"], [0xdd, "a list", 0, 4, "values"],
@@ -128,7 +122,6 @@ export class Framer {
 
   /**
    * The next message, valid until the next read; or `undefined` when more has to be read first.
-   *
    * @throws {Fault} When a header says that it is too long, too deep, or not of the lab's types.
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
@@ -144,7 +137,6 @@ export class Framer {
     return message;
   }
 }
-
 // ---------------------------------------------------------------------------- one request --
 /** What a client sends: step 2 of the lab. */
 export interface Student {
@@ -165,14 +157,12 @@ const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
   [/^\cV\cC/, "TLS, as of https", "the lab is plain TCP"],
   [/^PROXY |^\r\n\r\n\0\r\nQUIT\n/, "HAProxy's PROXY header", "leave out its option send-proxy"],
 ];
-// What to do about a value that is no dict.
-const ADVICE: Record<string, string> = {
+const ADVICE: Record<string, string> = { // on a value that is no dict
   "bytes": "a dict that was packed twice? Pack it once",
   [INT]: "the packed dict comes alone, without a length or other text in front of it",
 };
-const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes.subarray(0, 64));
 function recognize(bytes: Uint8Array): string | undefined {
-  const text = latin1(bytes);
+  const text = String.fromCharCode(...bytes.subarray(0, 64));
   const found = STRANGERS.find(([begins]) => begins.test(text));
   return found && `this looks like ${found[1]}: ${found[2]}`;
 }
@@ -181,7 +171,8 @@ function recognize(bytes: Uint8Array): string | undefined {
 function dump(bytes: Uint8Array): string {
   const first = bytes.subarray(0, 16);
   const hex = Array.from(first, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  return `${hex}${bytes.length > 16 ? " ..." : ""} "${latin1(first).replace(/[^ -~]/g, ".")}"`;
+  const text = String.fromCharCode(...first).replace(/[^ -~]/g, ".");
+  return `${hex}${bytes.length > 16 ? " ..." : ""} "${text}"`;
 }
 
 // MessagePack has integers of many widths. `decode` makes a bigint of those of 64 bits.
@@ -189,21 +180,6 @@ const isInteger = (value: unknown): value is number | bigint =>
   typeof value === "bigint" || Number.isSafeInteger(value);
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 type Entries = Map<string, Uint8Array>; // of a MessagePack map: each key as text, each value as bytes
-
-// `decode` would make an object of the map. But it could change a name that is not UTF-8, and we would
-// acknowledge that. So each field is looked at by itself.
-function readMap(map: Uint8Array): Entries {
-  const entries = new Map<string, Uint8Array>();
-  for (let at = map.length - content(map).length; at < map.length;) {
-    const keyEnd = findEnd(map, at, map.length, map.length);
-    const key = map.subarray(at, keyEnd);
-    if (kindOf(key) !== STR) throw new Fault("malformed", `a key must be text, not ${kindOf(key)}`);
-    at = findEnd(map, keyEnd, map.length, map.length);
-    entries.set(utf8.decode(content(key)), map.subarray(keyEnd, at));
-  }
-  return entries;
-}
-
 // The value of a field; `must` says in words what it has to be.
 function readField(map: Entries, key: string, must = STR): Student["sid"] {
   const refuse = (reason: string) => new Fault("refused", `${key} ${reason}`);
@@ -225,7 +201,8 @@ function readField(map: Entries, key: string, must = STR): Student["sid"] {
   return text;
 }
 
-// Reads a message as a request; `next` is what came behind it, to be shown if it is none.
+// Reads a message as a request; `next` is what came behind it, to be shown if it is none. `decode`
+// could change a name that is not UTF-8, and we would acknowledge that: so each field is read by itself.
 function parseRequest(message: Uint8Array, next: Uint8Array): Student {
   const kind = kindOf(message);
   if (kind !== "a dict") {
@@ -234,14 +211,20 @@ function parseRequest(message: Uint8Array, next: Uint8Array): Student {
     const expected = "expected a dict with the keys student_name, github_username and sid";
     throw new Fault("not-a-map", `${expected}, but ${kind} came (${came}): ${advice}`);
   }
-  const map = readMap(message);
+  const map: Entries = new Map();
+  for (let at = message.length - content(message).length; at < message.length;) {
+    const keyEnd = findEnd(message, at, message.length, message.length);
+    const key = message.subarray(at, keyEnd);
+    if (kindOf(key) !== STR) throw new Fault("malformed", `a key must be text, not ${kindOf(key)}`);
+    at = findEnd(message, keyEnd, message.length, message.length);
+    map.set(utf8.decode(content(key)), message.subarray(keyEnd, at));
+  }
   return {
     student_name: readField(map, "student_name") as string,
     github_username: readField(map, "github_username") as string,
     sid: readField(map, "sid", `${INT} or ${STR}`),
   };
 }
-
 // ----------------------------------------------------------------------------- one client --
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
@@ -251,7 +234,6 @@ const inspect = (value: unknown) => Deno.inspect(value, { breakLength: Infinity,
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 const escape = (text: string): string =>
   text.replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
-
 // The limits on a client: the setting, and what is said when it passes.
 const LIMITS = {
   timeout: ["requestTimeout", "no whole request within %s s (--request-timeout gives more time)"],
@@ -390,9 +372,8 @@ class Session {
   }
 
   // All ends of a client meet here: they are reported, the client is told, the connection ends. To
-  // close with unread bytes in the kernel would reset it, and a reset destroys the answer on its way.
-  // So the close lingers: we end our stream, and `run` reads and drops what comes until the client has
-  // ended its own, or a second is over.
+  // close with unread bytes in the kernel would reset it, and a reset destroys the answer. So the close
+  // lingers: we end our stream, and `run` drops what comes until the client has closed, a second at most.
   async #hangUp(error: unknown): Promise<void> {
     if (this.#isOver) return;
     const { event, message } = error instanceof Fault ? error : BUG;
@@ -416,7 +397,6 @@ class Session {
     }
   }
 }
-
 // --------------------------------------------------------------------- the listening loop --
 /** What {@linkcode serve} takes, in the manner of `Deno.serve`. */
 export interface ServeOptions extends Partial<typeof DEFAULTS> {
@@ -489,7 +469,6 @@ export function serve(options: ServeOptions = {}): LabServer {
   signal?.addEventListener("abort", stop, { once: true });
   return { addr, finished: acceptClients() };
 }
-
 // ----------------------------------------------------------------------- the client's side --
 /** What {@linkcode submit} takes beside the student. */
 export interface SubmitOptions extends Pick<ServeOptions, "hostname" | "port"> {
@@ -502,7 +481,6 @@ export interface SubmitOptions extends Pick<ServeOptions, "hostname" | "port"> {
 /**
  * The lab's client: waits for the greeting as long as its turn takes, sends the student, and settles
  * when the server has acknowledged.
- *
  * @throws {Fault} When the server refuses, leaves, is silent for 10 s, or is not the lab's.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
@@ -541,7 +519,6 @@ async function receive(conn: Deno.TcpConn, framer: Framer, what: string): Promis
     if (stranger !== undefined) throw new Fault("answer", `the server's ${what}: ${stranger}`);
   }
 }
-
 // ------------------------------------------------------------------------ what is printed --
 // Writes a line, whole. Another program may have made the pipe non-blocking (npx does): when such a
 // pipe is full, a write takes a part and throws without saying how much, unless it is of 4096 bytes at
@@ -582,8 +559,7 @@ function printers(format: string): Required<Pick<ServeOptions, "onListen" | "onR
   };
 }
 
-// Standard error. The ConsoleHandler of `@std/log` has standard output only.
-class StderrHandler extends BaseHandler {
+class StderrHandler extends BaseHandler { // @std's ConsoleHandler has standard output only
   override log(line: string): void {
     writeLine(Deno.stderr, line);
   }
@@ -595,7 +571,6 @@ export function createLogger(level: LevelName = "INFO", format = "text"): Logger
     format === "text" ? `${level} ${message}` : toJson({ level, ...args[0] as object, message });
   return new Logger("lab", level, { handlers: [new StderrHandler(level, { formatter })] });
 }
-
 // ------------------------------------------------------------------------ the command line --
 // The options: name, default ("" where a value is needed), what is allowed, help.
 type Option = [name: string, preset: string | number, allowed: (string | number)[], help: string];
@@ -645,6 +620,7 @@ function parseOptions(args: string[], isClient: boolean): Values {
   const options = OPTIONS.filter(([name, preset]) => isClient ? OF_CLIENT.includes(name) : preset);
   const names = options.map(([name]) => name);
   const unknown = (arg: string) => {
+    if (arg === "") return; // the value of the option before
     const before = args[args.indexOf(arg) - 1] ?? "";
     let text = `Unknown option ${arg}: there are --${names.join(", --")}, --help, --version`;
     if (names.includes(before.slice(2))) text = `A value that begins with -: ${before}=${arg}`;
@@ -659,25 +635,21 @@ function parseOptions(args: string[], isClient: boolean): Values {
   }));
 }
 
-// Aborts with the first of the signals that end a server. Those within 100 ms of it are the same one:
-// a terminal sends ^C to all its processes, and a task runner sends it on. A later one ends at once.
-function stopSignal(): AbortSignal {
-  const stop = new AbortController();
-  let first = Infinity; // ms
-  const terminate = Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM";
-  for (const signal of ["SIGINT", terminate, "SIGHUP"] as const) {
-    Deno.addSignalListener(signal, () => {
-      if (performance.now() - first >= 100) Deno.exit(1);
-      first = Math.min(first, performance.now());
-      stop.abort();
-    });
-  }
-  return stop.signal;
-}
+// The first of these signals stops the server. Those within 100 ms of it are the same one: a terminal
+// sends ^C to all its processes, and a task runner sends it on. A later one ends the server at once.
+const SIGNALS = ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM", "SIGHUP"] as const;
 
 async function runServer({ host, logLevel, logFormat, ...settings }: Values): Promise<void> {
+  const stop = new AbortController();
+  let first = Infinity; // ms
+  const onSignal = () => {
+    if (performance.now() - first >= 100) Deno.exit(1);
+    first = Math.min(first, performance.now());
+    stop.abort();
+  };
+  for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
   const logger = createLogger(logLevel, logFormat);
-  const more = { ...printers(logFormat), hostname: host, logger, signal: stopSignal() };
+  const more = { ...printers(logFormat), hostname: host, logger, signal: stop.signal };
   const { clients, requests } = await serve({ ...settings, ...more }).finished;
   const text = `Served ${plural(clients, "client")} and ${plural(requests, "request")}`;
   createLogger("INFO", logFormat).info(text, { event: "stopped" }); // whatever the level is
