@@ -605,7 +605,7 @@ function parseValue([name, , allowed]: Option, typed: string): string | number {
   const [min, max] = allowed;
   if (min === undefined || allowed.includes(typed)) return typed;
   const [unit, factor] = name.endsWith("timeout") ? ["seconds", 1000] : ["an integer", 1];
-  const value = +typed;
+  const value = /^[\d.]+$/.test(typed) ? +typed : NaN;
   const isRight = factor > 1 || Number.isInteger(value);
   if (isRight && value >= +min && value <= +max) return value * factor;
   const must = typeof min === "string" ? allowed.join(" or ") : `${unit} from ${min} to ${max}`;

@@ -1847,6 +1847,38 @@ runTest("HAProxy as in the README: four servers, none lost; one is killed", asyn
   }
 }, HAPROXY);
 
+// ------------------------------------------------------------------------------- the README --
+
+runTest("the README: its options, events, commands and names are those of the code", async () => {
+  const read = (file: string) => Deno.readTextFile(new URL(file, ROOT));
+  const [readme, code, ci] = await Promise.all(["README.md", "main.ts", ".ci/run"].map(read));
+  const section = (title: string) => readme.split(`\n## ${title}\n`)[1].split("\n## ")[0];
+  const rows = (title: string) =>
+    section(title).split("\n").filter((line) => line.startsWith("|")).slice(2)
+      .map((line) => line.slice(1, -1).split("|").map((cell) => cell.trim()));
+
+  const [, help] = await Process.main("--help").end();
+  const inHelp = help.map((line) => line.match(/^ {2}(--\S+ \S+) +(.+)$/)).filter((found) => found);
+  assertEquals(rows("Options"), inHelp.map((found) => [`\`${found![1]}\``, found![2]]));
+
+  const logged = new Set<string>(["timeout", "idle", "stalled", "turn"]); // the table LIMITS
+  const patterns = [/new Fault\("([\w-]+)"/g, /event: "([\w-]+)"/g, /#log\("\w+", "([\w-]+)"/g];
+  patterns.push(/json\("([\w-]+)"/g, /isSilent \? "idle" : "([\w-]+)"/g);
+  for (const pattern of patterns) for (const [, event] of code.matchAll(pattern)) logged.add(event);
+  for (const event of ["answer", "usage"]) logged.delete(event); // the client's, the command line's
+  const named = rows("What it withstands").flatMap(([, events]) => events.split(", "));
+  assertEquals(named.toSorted(), [...logged].map((event) => `\`${event}\``).toSorted());
+
+  const commands = readme.match(/```sh\n([^`]+)```/)![1].trim().split("\n");
+  assertEquals(commands, ["npx deno task start", "npx deno task test"]);
+  for (const command of commands) includes(ci, command);
+
+  const { tasks } = JSON.parse(await read("deno.json"));
+  for (const [, task] of readme.matchAll(/deno task ([\w:]+)/g)) assert(task in tasks, task);
+  for (const [, name] of readme.matchAll(/`([a-z]\w*)\(\)`/g)) includes(code, name);
+  for (const [, file] of readme.matchAll(/`([\w./]+\.(?:ts|py|json|lock))`/g)) await read(file);
+});
+
 // ------------------------------------------------------------------------------ fuzz and soak --
 
 /** Random numbers below `n`, the same for the same seed (mulberry32). */
