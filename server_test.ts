@@ -1847,6 +1847,35 @@ runTest("HAProxy as in the README: four servers, none lost; one is killed", asyn
   }
 }, HAPROXY);
 
+runTest(
+  "npm's packages and @std's: a thousand streams get the same answers and the same roster",
+  async () => {
+    const random = randomizer(SEEDS[1]);
+    const streams = Array.from({ length: 1000 }, () => randomStream(random));
+    const npm = ["run", "--config", "npm/deno.json", "--allow-net", "main.ts", "--port", "0"];
+    await using ours = Process.main("--port", "0");
+    await using theirs = new Process(Deno.execPath(), npm);
+    const results = await Promise.all([ours, theirs].map(async (server) => {
+      const port = Number((await server.stdout.next())?.split("/")[1]);
+      const printed = Promise.all([server.stdout.rest(), server.stderr.rest()]); // lest a pipe fills up
+      const answers: unknown[][] = [];
+      for (const stream of streams) {
+        using client = await Client.connect(port);
+        await client.greeting();
+        await client.send(stream).then(() => client.conn.closeWrite()).catch(() => {});
+        answers.push(await client.receiveAll());
+      }
+      server.child.kill("SIGTERM");
+      await server.child.status;
+      const [roster] = await printed;
+      return { answers, roster };
+    }));
+    assertEquals(results[0], results[1]);
+    assert(results[0].roster.length > 100);
+  },
+  !configFlags().includes("npm/deno.json"),
+);
+
 // ------------------------------------------------------------------------------- the README --
 
 runTest("the README: its options, events, commands and names are those of the code", async () => {
