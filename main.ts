@@ -1,12 +1,8 @@
 /**
- * Lab 3: an iterative TCP server. It greets each client with its id, takes the student's name,
- * GitHub user name and student id, prints them, acknowledges, and turns to the next client,
- * whatever this one did. On the wire is MessagePack. `main.ts client` is the other end.
- *
- * ```sh
- * deno run --allow-net main.ts
- * deno run --allow-net main.ts client --student-name "Alice Brown" --github-username abrown --sid 7
- * ```
+ * Lab 3: an iterative TCP server. It (1) greets each client with its id, (2) takes the student's
+ * name, GitHub user name and student id, (3) prints and acknowledges them, (4) turns to the next
+ * client, whatever this one did. On the wire is MessagePack. `main.ts client` is the other end.
+ * Run it with `deno run --allow-net main.ts`; `--help` says more.
  * @module
  */
 
@@ -29,48 +25,54 @@ export const DEFAULTS = {
 
 const ACKNOWLEDGEMENT = 1; // the lab's answer to a request; as MessagePack it is the byte 01
 const MAX_DEPTH = 64; // lists and dicts within each other
-const READ_BYTES = 16384; // that one read brings, a little more at the most
+const READ_BYTES = 16384; // that one read brings at the most
 const CLOCK_MS = 50; // how often the limits of the client are checked
 const EARLY_MS = 20; // between greeting and answer, for a client that sends before it reads
-const LINGER_MS = 1000; // for a client to read what was wrong, whatever it has under way
+const LINGER_MS = 1000; // after an error: how long we wait for the client to close
 const GRACE_MS = 5000; // for the current client to finish when the server stops
 
-/** What the other end did wrong: an event for programs, and a message in words for people. */
+/** What went wrong, or how a connection ended: an event for programs, a message for people. */
 export class Fault extends Error {
-  /** A fault; the message goes to the log, and to the client as `{"error": message}`. */
+  /** A fault. The log gets both; the client, as a rule, gets `{"error": message}`. */
   constructor(readonly event: string, message: string) {
     super(message);
   }
 }
 // ---------------------------------------------------------------------------- the framing --
-const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // as Python calls them
-const NONE = "a byte that is no MessagePack";
-// The formats of the MessagePack specification: first byte; what it is; bytes of data that are not
-// counted; bytes of the length field; what the length counts. Without a length field, the count is in
-// the first byte: 92 is 90 and 2, a list of two values. A row holds up to the next one.
+const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // in words for people
+const INVALID = "the byte c1, which MessagePack never uses";
+
+// The formats of the MessagePack specification: the first byte; the kind; bytes of data that are
+// always there; bytes of the length field; what it counts. Without a length field, the count is in
+// the first byte: 0x92 is 0x90 + 2, a list of 2 values. A row is valid up to the next one.
 // deno-fmt-ignore
-const FORMATS: [first: number, kind: string, data?: number, lengthField?: number, counts?: string][] = [
-  [0x00, INT], [0x80, "a dict", 0, 0, "pairs"], [0x90, "a list", 0, 0, "values"],
-  [0xa0, STR, 0, 0, "bytes"], [0xc0, "None"], [0xc1, NONE], [0xc2, "a bool"],
+const FORMATS: [first: number, kind: string, data?: number, length?: number, counts?: string][] = [
+  [0x00, INT], // positive fixint
+  [0x80, "a dict", 0, 0, "pairs"], [0x90, "a list", 0, 0, "values"], // fixmap, fixarray
+  [0xa0, STR, 0, 0, "bytes"], [0xc0, "None"], [0xc1, INVALID], [0xc2, "a bool"], // fixstr, nil
   [0xc4, "bytes", 0, 1, "bytes"], [0xc5, "bytes", 0, 2, "bytes"], [0xc6, "bytes", 0, 4, "bytes"],
-  [0xc7, EXT, 1, 1, "bytes"], [0xc8, EXT, 1, 2, "bytes"], [0xc9, EXT, 1, 4, "bytes"],
-  [0xca, "a float", 4], [0xcb, "a float", 8], [0xcc, INT, 1], [0xcd, INT, 2], [0xce, INT, 4], [0xcf, INT, 8],
-  [0xd0, INT, 1], [0xd1, INT, 2], [0xd2, INT, 4], [0xd3, INT, 8],
+  [0xc7, EXT, 1, 1, "bytes"], [0xc8, EXT, 1, 2, "bytes"], [0xc9, EXT, 1, 4, "bytes"], // ext
+  [0xca, "a float", 4], [0xcb, "a float", 8], // float 32, 64
+  [0xcc, INT, 1], [0xcd, INT, 2], [0xce, INT, 4], [0xcf, INT, 8], // uint 8, 16, 32, 64
+  [0xd0, INT, 1], [0xd1, INT, 2], [0xd2, INT, 4], [0xd3, INT, 8], // int 8, 16, 32, 64
   [0xd4, EXT, 2], [0xd5, EXT, 3], [0xd6, EXT, 5], [0xd7, EXT, 9], [0xd8, EXT, 17], // fixext
-  [0xd9, STR, 0, 1, "bytes"], [0xda, STR, 0, 2, "bytes"], [0xdb, STR, 0, 4, "bytes"],
-  [0xdc, "a list", 0, 2, "values"], [0xdd, "a list", 0, 4, "values"],
-  [0xde, "a dict", 0, 2, "pairs"], [0xdf, "a dict", 0, 4, "pairs"], [0xe0, INT], // negative fixint
+  [0xd9, STR, 0, 1, "bytes"], [0xda, STR, 0, 2, "bytes"], [0xdb, STR, 0, 4, "bytes"], // str
+  [0xdc, "a list", 0, 2, "values"], [0xdd, "a list", 0, 4, "values"], // array 16, 32
+  [0xde, "a dict", 0, 2, "pairs"], [0xdf, "a dict", 0, 4, "pairs"], // map 16, 32
+  [0xe0, INT], // negative fixint
 ];
 const FORMAT_OF = Array.from({ length: 256 }, (_, byte) => FORMATS.findLast(([b]) => b <= byte)!);
-const kindOf = (value: Uint8Array): string => FORMAT_OF[value[0]][1];
-const content = (value: Uint8Array) => value.subarray(1 + (FORMAT_OF[value[0]][3] ?? 0));
+const kindOf = (bytes: Uint8Array, at = 0): string => FORMAT_OF[bytes[at]][1];
+// What comes after the header of the value that stands from `at` to `end`.
+const content = (bytes: Uint8Array, at = 0, end = bytes.length) =>
+  bytes.subarray(at + 1 + (FORMAT_OF[bytes[at]][3] ?? 0), end);
 
-// Goes from header to header to the end of the value at `at`. If not all of it has arrived, this is
-// where it ends at the earliest (a missing value takes a byte at least), or Infinity behind `limit`.
+// Returns where the value at `at` ends. If a part is missing: where it ends at the earliest, since
+// each missing value takes at least a byte. Over `limit`, it may be Infinity.
 function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, depth = 0): number {
   if (at >= arrived) return at + 1;
   const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
-  if (kind === EXT || kind === NONE) throw new Fault("malformed", `${kind}: a request has none`);
+  if (kind === EXT || kind === INVALID) throw new Fault("malformed", `${kind}: not allowed here`);
   let end = at + 1 + lengthField;
   if (end > arrived) return end;
   let count = lengthField > 0 ? 0 : bytes[at] - first;
@@ -87,13 +89,13 @@ function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, 
 }
 
 /**
- * Finds the messages in a stream of MessagePack values. TCP keeps no boundaries: what one read
- * brings may be a part of a message, one message, or many. Read again when `next` returns `undefined`.
+ * Finds the messages in a stream of MessagePack values. TCP keeps no boundaries: one read may bring
+ * a part of a message, one message, or many. Read again when `next` returns `undefined`.
  */
 export class Framer {
   readonly #buffer: Uint8Array<ArrayBuffer>;
   #start = 0; // where the next message begins
-  #end = 0; // behind the last byte that has arrived
+  #end = 0; // after the last byte that has arrived
 
   /** A framer that takes no message of more than `maxMessageBytes`. */
   constructor(readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes) {
@@ -102,10 +104,10 @@ export class Framer {
 
   /** Reads once; returns how many bytes came, or `null` at the end of the stream. */
   async read(conn: { read(space: Uint8Array): Promise<number | null> }): Promise<number | null> {
-    this.#buffer.copyWithin(0, this.#start, this.#end); // the beginning of a message
+    this.#buffer.copyWithin(0, this.#start, this.#end); // what has arrived of the next message
     this.#end -= this.#start;
     this.#start = 0;
-    const count = await conn.read(this.#buffer.subarray(this.#end));
+    const count = await conn.read(this.#buffer.subarray(this.#end, this.#end + READ_BYTES));
     this.#end += count ?? 0;
     return count;
   }
@@ -115,22 +117,20 @@ export class Framer {
     this.#start = this.#end = 0;
   }
 
-  /** What has arrived behind the last message. */
+  /** What has arrived after the last message. */
   pending(): Uint8Array<ArrayBuffer> {
     return this.#buffer.subarray(this.#start, this.#end);
   }
 
   /**
    * The next message, valid until the next read; or `undefined` when more has to be read first.
-   * @throws {Fault} When a header says that it is too long, too deep, or not of the lab's types.
+   * @throws {Fault} When a header says that it is too long, too deep, or has an extension type.
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
     const max = this.maxMessageBytes;
-    const end = findEnd(this.#buffer, this.#start, this.#end, this.#start + max);
-    // Too long is known before all of it has arrived.
-    if (end > this.#start + max) {
-      throw new Fault("too-long", `longer than the limit of ${max} bytes`);
-    }
+    const limit = this.#start + max; // too long is known before all of it has arrived
+    const end = findEnd(this.#buffer, this.#start, this.#end, limit);
+    if (end > limit) throw new Fault("too-long", `longer than the limit of ${max} bytes`);
     if (end > this.#end) return undefined;
     const message = this.#buffer.subarray(this.#start, end);
     this.#start = end;
@@ -148,19 +148,16 @@ export interface Student {
   sid: number | bigint | string;
 }
 
+const PACK = "send msgpack.packb(d), where d is the dict with the three keys";
 // How data begins that is not the lab's, what it is, and what to do instead.
 const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
   [/^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/, "a Python pickle", "use msgpack.packb and unpackb"],
-  [/^\s*[[{(]\s*'/, "the text of a Python dict", "pack the dict itself, without str() or repr()"],
-  [/^\s*[[{"]/, "JSON text", "pack the dict itself, without json.dumps()"],
+  [/^\s*[[{(]\s*'/, "the text of a Python dict", `${PACK}, without str() or repr()`],
+  [/^\s*[[{"]/, "JSON text", `${PACK}, without json.dumps()`],
   [/^(GET|HEAD|POST|PUT|DELETE|OPTIONS) /, "HTTP", "use the lab's client, not a browser"],
   [/^\cV\cC/, "TLS, as of https", "the lab is plain TCP"],
   [/^PROXY |^\r\n\r\n\0\r\nQUIT\n/, "HAProxy's PROXY header", "leave out its option send-proxy"],
 ];
-const ADVICE: Record<string, string> = { // on a value that is no dict
-  "bytes": "a dict that was packed twice? Pack it once",
-  [INT]: "the packed dict comes alone, without a length or other text in front of it",
-};
 function recognize(bytes: Uint8Array): string | undefined {
   const text = String.fromCharCode(...bytes.subarray(0, 64));
   const found = STRANGERS.find(([begins]) => begins.test(text));
@@ -179,45 +176,46 @@ function dump(bytes: Uint8Array): string {
 const isInteger = (value: unknown): value is number | bigint =>
   typeof value === "bigint" || Number.isSafeInteger(value);
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-type Entries = Map<string, Uint8Array>; // of a MessagePack map: each key as text, each value as bytes
-// The value of a field; `must` says in words what it has to be.
-function readField(map: Entries, key: string, must = STR): Student["sid"] {
+const isNot = (kind: string, must: string) =>
+  `must be ${must}, but it is ${kind}${kind === "bytes" ? ": leave out .encode() and b''" : ""}`;
+
+// The value of a field. `must` names the kinds that are allowed.
+function readField(map: Map<string, Uint8Array>, key: string, must = STR): Student["sid"] {
   const refuse = (reason: string) => new Fault("refused", `${key} ${reason}`);
   const value = map.get(key);
-  if (!value) {
-    throw refuse(`is missing; the keys that came: ${[...map.keys()].join(", ") || "none"}`);
-  }
+  if (!value) throw refuse(`is missing, the dict has: ${[...map.keys()].join(", ") || "none"}`);
   const kind = kindOf(value);
-  if (must !== STR && (kind === INT || kind === "a float")) {
+  if (must.includes(INT) && (kind === INT || kind === "a float")) {
     const number = decode(value) as number | bigint;
     if (Number.isSafeInteger(Number(number))) return Number(number); // also a float like 1.0
     if (kind === INT) return number;
   }
-  if (kind === "bytes") throw refuse(`must be ${must}, but it is bytes: leave out .encode()`);
-  if (kind !== STR) throw refuse(`must be ${must}, but it is ${kind}`);
+  if (kind !== STR) throw refuse(isNot(kind, must));
   const text = utf8.decode(content(value)); // with U+FFFD in the place of what is not UTF-8
-  if (text.includes("\ufffd")) throw refuse(`must be UTF-8 text, not ${dump(content(value))}`);
-  if (text.trim() === "") throw refuse(`must be ${must}, but it is empty`);
+  if (text.includes("\ufffd")) throw refuse(`is not clean UTF-8 text: ${dump(content(value))}`);
+  if (text.trim() === "") throw refuse("is empty");
   return text;
 }
 
-// Reads a message as a request; `next` is what came behind it, to be shown if it is none. `decode`
-// could change a name that is not UTF-8, and we would acknowledge that: so each field is read by itself.
-function parseRequest(message: Uint8Array, next: Uint8Array): Student {
+// Reads a message as a request; `following` came after it, and is for the error's text. `decode`
+// could change a name that is not UTF-8, and we would acknowledge that: so we read each field.
+function parseRequest(message: Uint8Array, following: Uint8Array): Student {
   const kind = kindOf(message);
   if (kind !== "a dict") {
-    const came = dump(new Uint8Array([...message.subarray(0, 17), ...next.subarray(0, 17)]));
-    const advice = recognize(content(message)) ?? ADVICE[kind] ?? "put the values into a dict";
+    const came = dump(new Uint8Array([...message.subarray(0, 17), ...following.subarray(0, 17)]));
+    const advice = recognize(content(message)) ?? `${PACK}, not twice, without a length`;
     const expected = "expected a dict with the keys student_name, github_username and sid";
-    throw new Fault("not-a-map", `${expected}, but ${kind} came (${came}): ${advice}`);
+    throw new Fault("not-a-map", `${expected}, but ${kind} came: ${advice} (${came})`);
   }
-  const map: Entries = new Map();
-  for (let at = message.length - content(message).length; at < message.length;) {
-    const keyEnd = findEnd(message, at, message.length, message.length);
-    const key = message.subarray(at, keyEnd);
-    if (kindOf(key) !== STR) throw new Fault("malformed", `a key must be text, not ${kindOf(key)}`);
-    at = findEnd(message, keyEnd, message.length, message.length);
-    map.set(utf8.decode(content(key)), message.subarray(keyEnd, at));
+  const map = new Map<string, Uint8Array>(); // each key as text, each value as its bytes
+  const { length } = message;
+  for (let at = length - content(message).length; at < length;) {
+    const keyKind = kindOf(message, at);
+    if (keyKind !== STR) throw new Fault("malformed", `a key ${isNot(keyKind, STR)}`);
+    const keyEnd = findEnd(message, at, length, length);
+    const key = utf8.decode(content(message, at, keyEnd));
+    at = findEnd(message, keyEnd, length, length);
+    map.set(key, message.subarray(keyEnd, at));
   }
   return {
     student_name: readField(map, "student_name") as string,
@@ -230,29 +228,26 @@ const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve,
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const show = (bytes: Uint8Array) => `${plural(bytes.length, "byte")}: ${dump(bytes)}`;
 const inspect = (value: unknown) => Deno.inspect(value, { breakLength: Infinity, compact: true });
-// What could forge a line or move the cursor is shown as \u and its number in hex.
-const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu; // could forge lines, move the cursor
 const escape = (text: string): string =>
   text.replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
-// The limits on a client: the setting, and what is said when it passes.
-const LIMITS = {
-  timeout: ["requestTimeout", "no whole request within %s s (--request-timeout gives more time)"],
+const LIMITS = { // on a client: the setting, and what is said when it passes
+  timeout: ["requestTimeout", "no whole request within %s s, only %n (server: --request-timeout)"],
   idle: ["keepAliveTimeout", "silent for %s s after its answer: the next client's turn"],
   stalled: ["requestTimeout", "its answers were left unread for %s s"],
   turn: ["turnTimeout", "its turn of %s s is over"],
 } as const;
-const LEFT = "left without a request; is it a client with pickle (`unpickling stack underflow`)?";
+const LEFT = "left without sending; its own window says why (`unpickling stack underflow`: pickle)";
 const BUG = { event: "bug", message: "the server has failed, not you" };
 type Level = "debug" | "info" | "warn" | "error";
-// How the end of a client is reported, where that is no warning.
-const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "error" };
+const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "error" }; // or warn
 // Ends without an answer: the client did nothing wrong, or would not read it.
 const UNANSWERED = ["closed", "left", "idle", "stalled", "reset"];
-const NOWHERE = new Uint8Array(READ_BYTES); // what is read into this is dropped
+// For more requests than one read can bring. New bytes for each answer cost 4 % of a request.
+const ACKNOWLEDGEMENTS = new Uint8Array(READ_BYTES).fill(ACKNOWLEDGEMENT);
 type Wait = [limit: keyof typeof LIMITS, since: number]; // ms of performance.now()
-// What a session needs of its server. A new framer for each client would cost 5 % of a visit.
-type Server = Required<Omit<ServeOptions, "signal">> & { framer: Framer };
-
+// What a session needs of its server. A new framer for each client costs 5 % of a visit.
+type Context = Required<Omit<ServeOptions, "signal">> & { framer: Framer };
 // The life of one client, from accept to close: `run` tells it.
 class Session {
   requests = 0; // that are printed
@@ -260,10 +255,10 @@ class Session {
   #isHeard = false; // whether the client has sent anything
   #isOver = false; // whether we have hung up
   readonly #turn: Wait = ["turn", performance.now()];
-  #wait: Wait = ["timeout", performance.now()];
+  #waitingFor: Wait = ["timeout", performance.now()];
   #stoppingAt = Infinity;
 
-  constructor(readonly conn: Deno.TcpConn, readonly server: Server) {
+  constructor(readonly conn: Deno.TcpConn, readonly server: Context) {
     const { hostname, port } = conn.remoteAddr;
     this.#client = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
     server.framer.reset();
@@ -275,8 +270,9 @@ class Session {
       let reading: Promise<number | null> = this.server.framer.read(this.conn);
       await this.#greet(reading);
       for (let count; (count = await reading) !== null;) {
-        if (!this.#isOver) await this.#take(count);
-        reading = this.#isOver ? this.conn.read(NOWHERE) : this.server.framer.read(this.conn);
+        if (this.#isOver) this.server.framer.reset(); // drops what has come: see #hangUp
+        else await this.#take(count);
+        reading = this.server.framer.read(this.conn);
       }
       await this.#hangUp(this.#ended());
     } catch (error) { // A read or the greeting has failed, maybe because we have closed.
@@ -286,9 +282,9 @@ class Session {
     }
   }
 
-  // Step 1. Most clients take what one `recv` brings for one message. One that sends before it reads
-  // would get greeting and answer together, and break. So the first read begins before the greeting is
-  // written: if it has ended by then, the request was there already, and the answer waits.
+  // Step 1. Most clients take what a `recv` brings for one message. One that sends before it reads
+  // would get greeting and answer together, and break. So the first read begins before the greeting
+  // goes out: if that read is done by then, the request came early, and its answer waits a little.
   async #greet(reading: Promise<number | null>): Promise<void> {
     let isEarly = false;
     reading.then((count) => isEarly = count !== null, () => {}); // `run` sees a failure
@@ -299,7 +295,7 @@ class Session {
 
   async #take(count: number): Promise<void> {
     this.#log("debug", "wire", () => `recv brought ${plural(count, "byte")}`);
-    if (this.#wait[0] === "idle") this.#wait = ["timeout", performance.now()]; // it has begun
+    if (this.#waitingFor[0] === "idle") this.#waitingFor = ["timeout", performance.now()];
     const first = this.#isHeard ? undefined : this.server.framer.pending();
     this.#isHeard = true;
     try {
@@ -310,8 +306,8 @@ class Session {
     }
   }
 
-  // Steps 2 and 3: takes every whole request out of what has arrived. Then all of them are printed, and
-  // acknowledged in one write, also those that came before a fault.
+  // Steps 2 and 3: takes every whole request out of what has arrived. Then all of them are printed,
+  // and acknowledged in one write, also those that came before a fault.
   async #answer(): Promise<void> {
     const { framer } = this.server;
     const students: Student[] = [];
@@ -325,9 +321,10 @@ class Session {
       if (students.length > 0) {
         this.server.onRequests(students, this.#client);
         this.requests += students.length;
-        this.#wait = ["stalled", performance.now()];
-        await this.#send(ACKNOWLEDGEMENT, new Uint8Array(students.length).fill(ACKNOWLEDGEMENT));
-        this.#wait = [framer.pending().length > 0 ? "timeout" : "idle", performance.now()];
+        this.#waitingFor = ["stalled", performance.now()];
+        await this.#send(ACKNOWLEDGEMENT, ACKNOWLEDGEMENTS.subarray(0, students.length));
+        const isWhole = framer.pending().length === 0;
+        if (!this.#isOver) this.#waitingFor = [isWhole ? "idle" : "timeout", performance.now()];
       }
     }
   }
@@ -344,25 +341,30 @@ class Session {
 
   // Step 4: what it means that the client's stream has ended, or that its socket fails.
   #ended(error?: unknown): Fault {
-    const left = this.server.framer.pending().length;
+    const unfinished = this.server.framer.pending().length;
     if (error instanceof Fault) return error;
     if (!this.#isHeard) return new Fault("left", LEFT);
-    if (error) return new Fault("reset", `closed with something unread, or crashed (${error})`);
-    if (left === 0) return new Fault("closed", "closed by the client");
-    return new Fault("truncated", `ended ${plural(left, "byte")} into a message`);
+    if (error) return new Fault("reset", `left without reading its answer, or crashed (${error})`);
+    if (unfinished === 0) return new Fault("closed", "closed by the client");
+    return new Fault(
+      "truncated",
+      `ended inside a message, after ${plural(unfinished, "byte")} of it`,
+    );
   }
 
-  // Hangs up when a limit has passed. All limits are enforced here; the clock calls it.
+  // Hangs up when a limit has passed. All time limits are enforced here; the clock calls it.
   async checkLimits(): Promise<void> {
     const now = performance.now();
-    if (this.#isOver && now - this.#wait[1] >= LINGER_MS) this.conn[Symbol.dispose]();
-    const isSilent = this.#wait[0] === "idle"; // it has all that it wanted
+    if (this.#isOver && now - this.#waitingFor[1] >= LINGER_MS) this.conn[Symbol.dispose]();
+    const isSilent = this.#waitingFor[0] === "idle"; // it has all that it wanted
     const stopping = new Fault(isSilent ? "idle" : "stopping", "the server stops");
     if (now - this.#stoppingAt >= (isSilent ? 0 : GRACE_MS)) await this.#hangUp(stopping);
-    for (const [event, since] of [this.#wait, this.#turn]) {
-      const ms = this.server[LIMITS[event][0]];
+    for (const [event, since] of [this.#waitingFor, this.#turn]) {
+      const [setting, words] = LIMITS[event];
+      const ms = this.server[setting];
       if (ms === 0 || now - since < ms) continue;
-      await this.#hangUp(new Fault(event, LIMITS[event][1].replace("%s", `${ms / 1000}`)));
+      const came = plural(this.server.framer.pending().length, "byte");
+      await this.#hangUp(new Fault(event, words.replace("%s", `${ms / 1000}`).replace("%n", came)));
     }
   }
 
@@ -372,15 +374,16 @@ class Session {
   }
 
   // All ends of a client meet here: they are reported, the client is told, the connection ends. To
-  // close with unread bytes in the kernel would reset it, and a reset destroys the answer. So the close
-  // lingers: we end our stream, and `run` drops what comes until the client has closed, a second at most.
+  // close with unread bytes in the kernel would reset it, and a reset destroys the answer. So the
+  // close lingers: we end our stream, and `run` drops what comes until the client has closed, too.
   async #hangUp(error: unknown): Promise<void> {
     if (this.#isOver) return;
+    this.#isOver = true;
+    this.#waitingFor = ["stalled", performance.now()]; // only the time counts now
+    this.server.framer.reset();
     const { event, message } = error instanceof Fault ? error : BUG;
     const text = error instanceof Fault ? message : `a fault of the server: ${inspect(error)}`;
     this.#log(LEVELS[event] ?? "warn", event, () => text);
-    this.#isOver = true;
-    this.#wait = ["stalled", performance.now()]; // now until it has closed, LINGER_MS at the most
     if (UNANSWERED.includes(event)) return this.conn[Symbol.dispose]();
     await this.#send({ error: message }).catch(() => {}); // the client may be gone
     await this.conn.closeWrite().catch(() => {});
@@ -389,22 +392,18 @@ class Session {
 
   #log(level: Level, event: string, text: () => string): void {
     if (level === "debug" && this.server.logger.levelName !== "DEBUG") return;
-    try {
-      const client = this.#client;
-      this.server.logger[level](() => escape(`${client}: ${text()}`), { event, client });
-    } catch (error) { // A broken log is no reason to stop.
-      console.error(error);
-    }
+    const client = this.#client;
+    this.server.logger[level](() => escape(`${client}: ${text()}`), { event, client });
   }
 }
 // --------------------------------------------------------------------- the listening loop --
 /** What {@linkcode serve} takes, in the manner of `Deno.serve`. */
 export interface ServeOptions extends Partial<typeof DEFAULTS> {
-  /** Stops the server: no more accepts, and 5 s at most for the current client. */
+  /** Stops the server: no more accepts, and 5 s for the current client to finish. */
   signal?: AbortSignal;
   /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
-  /** Called before the requests of one read are acknowledged. Prints the lab's lines if left out. */
+  /** Called before the requests of a read are acknowledged. Prints the lab's lines if left out. */
   onRequests?: (students: Student[], client: string) => void;
   /** Where problems are reported. Standard error if it is left out. */
   logger?: Logger;
@@ -414,7 +413,7 @@ export interface ServeOptions extends Partial<typeof DEFAULTS> {
 export interface LabServer {
   /** The address that it listens at. */
   readonly addr: Deno.NetAddr;
-  /** Settles when it has stopped, with what was acknowledged. No client can make it fail. */
+  /** Settles when it has stopped, with how many were printed. No client can make it fail. */
   readonly finished: Promise<{ clients: number; requests: number }>;
 }
 
@@ -423,27 +422,29 @@ export interface LabServer {
  * @throws {Deno.errors.AddrInUse} When the port is taken, and what else `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): LabServer {
-  const settings = { ...DEFAULTS, ...printers("text"), logger: createLogger(), ...options };
+  const settings = { ...DEFAULTS, ...printers(true), logger: createLogger(), ...options };
   const server = { ...settings, framer: new Framer(settings.maxMessageBytes) };
   const { hostname, port, backlog, logger, signal } = settings;
   const served = { clients: 0, requests: 0 };
+  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
+  const addr = listener.addr as Deno.NetAddr;
   let session: Session | undefined;
 
-  // The loop that ends only when `stop` has closed the listener.
+  // The loop that ends only when the signal says so.
   async function acceptClients(): Promise<typeof served> {
-    const clock = setInterval(() => session?.checkLimits(), CLOCK_MS);
+    const clock = setInterval(() => session?.checkLimits().catch(console.error), CLOCK_MS);
     let pause = 5; // ms
     while (!signal?.aborted) {
       try {
-        for await (const conn of listener) { // An error that leaves this loop closes the listener.
+        for await (const conn of listener) { // An error in this body would close the listener.
           pause = 5;
           session = new Session(conn, server);
-          await session.run();
+          await session.run().catch(console.error);
           served.clients += session.requests > 0 ? 1 : 0;
           served.requests += session.requests;
           session = undefined;
         }
-      } catch (error) { // A failed accept has ended the iterator, not the listener: enter it again.
+      } catch (error) { // The accept has failed, the listener is still open: loop again.
         const { name, message } = error as Error;
         if (name === "NotConnected") { // It was reset in the queue: no reason to wait.
           logger.debug(() => `A client was gone before its turn: ${message}`, { event: "gone" });
@@ -462,8 +463,6 @@ export function serve(options: ServeOptions = {}): LabServer {
     listener.close();
     session?.stop();
   }
-  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
-  const addr = listener.addr as Deno.NetAddr;
   settings.onListen(addr);
   if (signal?.aborted) stop();
   signal?.addEventListener("abort", stop, { once: true });
@@ -479,9 +478,9 @@ export interface SubmitOptions extends Pick<ServeOptions, "hostname" | "port"> {
 }
 
 /**
- * The lab's client: waits for the greeting as long as its turn takes, sends the student, and settles
- * when the server has acknowledged.
- * @throws {Fault} When the server refuses, leaves, is silent for 10 s, or is not the lab's.
+ * The lab's client: waits for the greeting as long as its turn takes, sends the student, and
+ * settles when the server has acknowledged.
+ * @throws {Fault} When the server refuses, leaves, is not the lab's, or is silent for 10 s then.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
   const { hostname, port, onGreeting, onWaiting } = { ...DEFAULTS, ...options };
@@ -521,18 +520,23 @@ async function receive(conn: Deno.TcpConn, framer: Framer, what: string): Promis
 }
 // ------------------------------------------------------------------------ what is printed --
 // Writes a line, whole. Another program may have made the pipe non-blocking (npx does): when such a
-// pipe is full, a write takes a part and throws without saying how much, unless it is of 4096 bytes at
-// most (PIPE_BUF): those are taken whole or not at all.
+// pipe is full, a write takes a part and throws without saying how much, unless it is of 4096 bytes
+// at most (PIPE_BUF): those go whole or not at all. New bytes for each line cost 5 % of a request.
+const encoder = new TextEncoder();
+const piece = new Uint8Array(4096);
 function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string): void {
-  const bytes = new TextEncoder().encode(line + "\n");
-  for (let written = 0; written < bytes.length;) {
-    try {
-      written += out.writeSync(bytes.subarray(written, written + 4096));
-    } catch (error) {
-      const isFull = error instanceof Deno.errors.WouldBlock;
-      if (!isFull && out === Deno.stdout) throw error;
-      if (!isFull) return; // Standard error is gone: nobody is left to tell, the clients still count.
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // sleeps 1 ms
+  for (let text = line + "\n"; text !== "";) {
+    const { read, written } = encoder.encodeInto(text, piece);
+    text = text.slice(read);
+    for (let rest = piece.subarray(0, written); rest.length > 0;) {
+      try {
+        rest = rest.subarray(out.writeSync(rest));
+      } catch (error) {
+        const isFull = error instanceof Deno.errors.WouldBlock;
+        if (!isFull && out === Deno.stdout) throw error;
+        if (!isFull) return; // nobody reads standard error any more, and the clients still count
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // sleeps 1 ms
+      }
     }
   }
 }
@@ -542,8 +546,7 @@ const plain = (_key: string, value: unknown) => typeof value === "bigint" ? `${v
 const toJson = (fields: object) => escape(JSON.stringify({ time: new Date(), ...fields }, plain));
 
 // The server's product: lines on standard output, whatever the level of the log is.
-function printers(format: string): Required<Pick<ServeOptions, "onListen" | "onRequests">> {
-  const isText = format === "text";
+function printers(isText: boolean): Required<Pick<ServeOptions, "onListen" | "onRequests">> {
   const json = (event: string, fields: object) => toJson({ level: "INFO", event, ...fields });
   const text = ({ student_name, github_username, sid }: Student) =>
     escape(`Connected: Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`);
@@ -604,17 +607,15 @@ function parseValue([name, , allowed]: Option, typed: string): string | number {
   if (typed.trim() === "") throw new Fault("usage", `--${name} needs a value, as --help shows`);
   const [min, max] = allowed;
   if (min === undefined || allowed.includes(typed)) return typed;
-  const [unit, factor] = name.endsWith("timeout") ? ["seconds", 1000] : ["an integer", 1];
+  const [unit, ms] = name.endsWith("timeout") ? ["seconds", 1000] : ["an integer", 1];
   const value = /^[\d.]+$/.test(typed) ? +typed : NaN;
-  const isRight = factor > 1 || Number.isInteger(value);
-  if (isRight && value >= +min && value <= +max) return value * factor;
+  if (value >= +min && value <= +max && (ms > 1 || Number.isInteger(value))) return value * ms;
   const must = typeof min === "string" ? allowed.join(" or ") : `${unit} from ${min} to ${max}`;
   throw new Fault("usage", `--${name} must be ${must}, not ${typed}`);
 }
 
 // deno-lint-ignore no-explicit-any -- OPTIONS says what each value is
 type Values = Record<string, any>;
-
 // The values by their names in TypeScript: `logLevel` for `--log-level`.
 function parseOptions(args: string[], isClient: boolean): Values {
   const options = OPTIONS.filter(([name, preset]) => isClient ? OF_CLIENT.includes(name) : preset);
@@ -635,8 +636,8 @@ function parseOptions(args: string[], isClient: boolean): Values {
   }));
 }
 
-// The first of these signals stops the server. Those within 100 ms of it are the same one: a terminal
-// sends ^C to all its processes, and a task runner sends it on. A later one ends the server at once.
+// The first of these signals stops the server. Those within 100 ms of it are the same: a terminal
+// sends ^C to all its processes, and a task runner sends it on. A later one ends it at once.
 const SIGNALS = ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM", "SIGHUP"] as const;
 
 async function runServer({ host, logLevel, logFormat, ...settings }: Values): Promise<void> {
@@ -649,7 +650,7 @@ async function runServer({ host, logLevel, logFormat, ...settings }: Values): Pr
   };
   for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
   const logger = createLogger(logLevel, logFormat);
-  const more = { ...printers(logFormat), hostname: host, logger, signal: stop.signal };
+  const more = { ...printers(logFormat === "text"), hostname: host, logger, signal: stop.signal };
   const { clients, requests } = await serve({ ...settings, ...more }).finished;
   const text = `Served ${plural(clients, "client")} and ${plural(requests, "request")}`;
   createLogger("INFO", logFormat).info(text, { event: "stopped" }); // whatever the level is
@@ -658,13 +659,11 @@ async function runServer({ host, logLevel, logFormat, ...settings }: Values): Pr
 async function runClient({ host, port, studentName, githubUsername, sid }: Values): Promise<void> {
   // Digits are an integer, unless it might exceed 64 bits or lose a zero in front.
   const id = /^(0|-?[1-9]\d{0,17})$/.test(sid) ? BigInt(sid) : sid;
-  await submit({ student_name: studentName, github_username: githubUsername, sid: id }, {
-    hostname: host,
-    port,
-    onGreeting: (clientid) =>
-      console.log(`{'clientid': ${clientid}} has successfully connected to ${host}/${port}`),
-    onWaiting: () => console.error("Connected, no greeting yet: maybe another client is served"),
-  });
+  const student = { student_name: studentName, github_username: githubUsername, sid: id };
+  const onGreeting = (clientid: number) =>
+    console.log(`{'clientid': ${clientid}} has successfully connected to ${host}/${port}`);
+  const onWaiting = () => console.error("Connected, no greeting yet: is another client served?");
+  await submit(student, { hostname: host, port, onGreeting, onWaiting });
   console.log("Data acknowledged by server and you passed the test");
 }
 
