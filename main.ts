@@ -346,10 +346,7 @@ class Session {
     if (!this.#isHeard) return new Fault("left", LEFT);
     if (error) return new Fault("reset", `left without reading its answer, or crashed (${error})`);
     if (unfinished === 0) return new Fault("closed", "closed by the client");
-    return new Fault(
-      "truncated",
-      `ended inside a message, after ${plural(unfinished, "byte")} of it`,
-    );
+    return new Fault("truncated", `ended after ${plural(unfinished, "byte")} of a message`);
   }
 
   // Hangs up when a limit has passed. All time limits are enforced here; the clock calls it.

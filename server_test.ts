@@ -718,8 +718,8 @@ const ENDS: [name: string, go: (client: Client) => unknown, level: string, event
   ["half-closes without a request", (client) => client.conn.closeWrite(), "INFO", "left", "left without sending", []],
   ["leaves after its answer", (client) => client.pass(), "DEBUG", "closed", "closed by the client"],
   ["half-closes after its answer", async (client) => (await client.pass(), await client.conn.closeWrite()), "DEBUG", "closed", "", []],
-  ["leaves in the middle", async (client) => (await client.pass(), await client.send(REQUEST.subarray(0, 10))), "WARN", "truncated", "inside a message, after 10 bytes of it"],
-  ["half-closes after a byte", async (client) => (await client.send(0x83), await client.conn.closeWrite()), "WARN", "truncated", "after 1 byte of it", [{ error: "ended inside a message, after 1 byte of it" }]],
+  ["leaves in the middle", async (client) => (await client.pass(), await client.send(REQUEST.subarray(0, 10))), "WARN", "truncated", "ended after 10 bytes of a message"],
+  ["half-closes after a byte", async (client) => (await client.send(0x83), await client.conn.closeWrite()), "WARN", "truncated", "after 1 byte of", [{ error: "ended after 1 byte of a message" }]],
 ];
 
 table("ends", ENDS, async (_, go, level, event, words, ...[answers]) => {
@@ -1619,7 +1619,7 @@ const MISTAKES: Mistake[] = [
   [`b = dumps(d); s.send(b"%-10d" % len(b) + b)`, "WARN", "expected a dict", '"58   ', "without a length"],
   [`s.send(raw({key.encode(): value for key, value in d.items()}))`, "WARN", "a key must be a string, but it is bytes"],
   [`s.send(dumps(d)); select.select([s], [], []); s.close()`, "WARN", "left without reading its answer"],
-  [`s.send(dumps(d)[:20]); s.shutdown(socket.SHUT_WR)`, "WARN", "inside a message, after 20 bytes of it"],
+  [`s.send(dumps(d)[:20]); s.shutdown(socket.SHUT_WR)`, "WARN", "ended after 20 bytes of a message"],
   [`s.close()`, "INFO", "left without sending"],
 ];
 const PICKLES: Mistake[] = [
@@ -1893,7 +1893,7 @@ runTest("the README: its options, events, commands and names are those of the co
   assertEquals(rows("Options"), inHelp.map((found) => [`\`${found![1]}\``, found![2]]));
 
   const logged = new Set<string>(["timeout", "idle", "stalled", "turn"]); // the table LIMITS
-  const patterns = [/new Fault\("([\w-]+)"/g, /event: "([\w-]+)"/g, /#log\("\w+", "([\w-]+)"/g];
+  const patterns = [/new Fault\(\s*"([\w-]+)"/g, /event: "([\w-]+)"/g, /#log\("\w+", "([\w-]+)"/g];
   patterns.push(/json\("([\w-]+)"/g, /isSilent \? "idle" : "([\w-]+)"/g);
   for (const pattern of patterns) for (const [, event] of code.matchAll(pattern)) logged.add(event);
   for (const event of ["answer", "usage"]) logged.delete(event); // the client's, the command line's
