@@ -12,6 +12,7 @@ import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
 import project from "./deno.json" with { type: "json" };
 export type { LevelName, Logger };
+
 /** The settings of a server, with their defaults. The timeouts are in ms, and 0 is no limit. */
 export const DEFAULTS = {
   hostname: "127.0.0.1",
@@ -247,7 +248,8 @@ const UNANSWERED = ["closed", "left", "idle", "stalled", "reset"];
 const ACKNOWLEDGEMENTS = new Uint8Array(READ_BYTES).fill(ACKNOWLEDGEMENT);
 type Wait = [limit: keyof typeof LIMITS, since: number]; // ms of performance.now()
 // What a session needs of its server. A new framer for each client costs 5 % of a visit.
-type Context = Required<Omit<ServeOptions, "signal">> & { framer: Framer };
+type Context = Required<Omit<ServeOptions, "signal">> & { framer: Framer; isTraced: boolean };
+
 // The life of one client, from accept to close: `run` tells it.
 class Session {
   requests = 0; // that are printed
@@ -388,7 +390,7 @@ class Session {
   }
 
   #log(level: Level, event: string, text: () => string): void {
-    if (level === "debug" && this.server.logger.levelName !== "DEBUG") return;
+    if (level === "debug" && !this.server.isTraced) return;
     const client = this.#client;
     this.server.logger[level](() => escape(`${client}: ${text()}`), { event, client });
   }
@@ -420,8 +422,9 @@ export interface LabServer {
  */
 export function serve(options: ServeOptions = {}): LabServer {
   const settings = { ...DEFAULTS, ...printers(true), logger: createLogger(), ...options };
-  const server = { ...settings, framer: new Framer(settings.maxMessageBytes) };
-  const { hostname, port, backlog, logger, signal } = settings;
+  const { hostname, port, backlog, maxMessageBytes, logger, signal } = settings;
+  const isTraced = logger.levelName === "DEBUG";
+  const server = { ...settings, framer: new Framer(maxMessageBytes), isTraced };
   const served = { clients: 0, requests: 0 };
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const addr = listener.addr as Deno.NetAddr;
@@ -613,6 +616,7 @@ function parseValue([name, , allowed]: Option, typed: string): string | number {
 
 // deno-lint-ignore no-explicit-any -- OPTIONS says what each value is
 type Values = Record<string, any>;
+
 // The values by their names in TypeScript: `logLevel` for `--log-level`.
 function parseOptions(args: string[], isClient: boolean): Values {
   const options = OPTIONS.filter(([name, preset]) => isClient ? OF_CLIENT.includes(name) : preset);
