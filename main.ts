@@ -12,7 +12,6 @@ import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
 import project from "./deno.json" with { type: "json" };
 export type { LevelName, Logger };
-
 /** The settings of a server, with their defaults. The timeouts are in ms, and 0 is no limit. */
 export const DEFAULTS = {
   hostname: "127.0.0.1",
@@ -45,7 +44,7 @@ const INVALID = "the byte c1, which MessagePack never uses";
 
 // The formats of the MessagePack specification: the first byte; the kind; bytes of data that are
 // always there; bytes of the length field; what it counts. Without a length field, the count is in
-// the first byte: 0x92 is 0x90 + 2, a list of 2 values. A row is valid up to the next one.
+// the first byte: 0x92 is 0x90 + 2, a list of 2 values. A row is for all bytes up to the next row.
 // deno-fmt-ignore
 const FORMATS: [first: number, kind: string, data?: number, length?: number, counts?: string][] = [
   [0x00, INT], // positive fixint
@@ -64,12 +63,12 @@ const FORMATS: [first: number, kind: string, data?: number, length?: number, cou
 ];
 const FORMAT_OF = Array.from({ length: 256 }, (_, byte) => FORMATS.findLast(([b]) => b <= byte)!);
 const kindOf = (bytes: Uint8Array, at = 0): string => FORMAT_OF[bytes[at]][1];
-// What comes after the header of the value that stands from `at` to `end`.
+// The bytes of the value from `at` to `end`, without its first byte and length field.
 const content = (bytes: Uint8Array, at = 0, end = bytes.length) =>
   bytes.subarray(at + 1 + (FORMAT_OF[bytes[at]][3] ?? 0), end);
 
-// Returns where the value at `at` ends. If a part is missing: where it ends at the earliest, since
-// each missing value takes at least a byte. Over `limit`, it may be Infinity.
+// Returns the index after the value at `at`. While bytes are missing: the smallest index possible,
+// as each missing value takes a byte; maybe Infinity over `limit`. `arrived`: after the last byte.
 function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, depth = 0): number {
   if (at >= arrived) return at + 1;
   const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
@@ -150,7 +149,7 @@ export interface Student {
 }
 
 const PACK = "send msgpack.packb(d), where d is the dict with the three keys";
-// How data begins that is not the lab's, what it is, and what to do instead.
+// Data of other programs: how it begins (\cB is byte 02, \cV is 16), its name, and the advice.
 const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
   [/^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/, "a Python pickle", "use msgpack.packb and unpackb"],
   [/^\s*[[{(]\s*'/, "the text of a Python dict", `${PACK}, without str() or repr()`],
@@ -198,13 +197,13 @@ function readField(map: Map<string, Uint8Array>, key: string, must = STR): Stude
   return text;
 }
 
-// Reads a message as a request; `following` came after it, and is for the error's text. `decode`
-// could change a name that is not UTF-8, and we would acknowledge that: so we read each field.
+// Reads a message as a request; `following` are the bytes after it, for the error's text. `decode`
+// could change a name that is not UTF-8, unseen: so we look at the bytes of each field ourselves.
 function parseRequest(message: Uint8Array, following: Uint8Array): Student {
   const kind = kindOf(message);
   if (kind !== "a dict") {
     const came = dump(new Uint8Array([...message.subarray(0, 17), ...following.subarray(0, 17)]));
-    const advice = recognize(content(message)) ?? `${PACK}, not twice, without a length`;
+    const advice = recognize(content(message)) ?? `${PACK}; pack it once, send no length`;
     const expected = "expected a dict with the keys student_name, github_username and sid";
     throw new Fault("not-a-map", `${expected}, but ${kind} came: ${advice} (${came})`);
   }
@@ -232,19 +231,20 @@ const inspect = (value: unknown) => Deno.inspect(value, { breakLength: Infinity,
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu; // could forge lines, move the cursor
 const escape = (text: string): string =>
   text.replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
-const LIMITS = { // on a client: the setting, and what is said when it passes
+const LIMITS = { // on a client: the setting, and what is said when it is over
   timeout: ["requestTimeout", "no whole request within %s s, only %n (server: --request-timeout)"],
   idle: ["keepAliveTimeout", "silent for %s s after its answer: the next client's turn"],
   stalled: ["requestTimeout", "its answers were left unread for %s s"],
   turn: ["turnTimeout", "its turn of %s s is over"],
 } as const;
-const LEFT = "left without sending; its own window says why (`unpickling stack underflow`: pickle)";
+const LEFT =
+  "left without sending: see its own error (`unpickling stack underflow`: it uses pickle)";
 const BUG = { event: "bug", message: "the server has failed, not you" };
 type Level = "debug" | "info" | "warn" | "error";
 const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "error" }; // or warn
 // Ends without an answer: the client did nothing wrong, or would not read it.
 const UNANSWERED = ["closed", "left", "idle", "stalled", "reset"];
-// For more requests than one read can bring. New bytes for each answer cost 4 % of a request.
+// For more requests than one read can bring. A new array for each answer costs 4 % of a request.
 const ACKNOWLEDGEMENTS = new Uint8Array(READ_BYTES).fill(ACKNOWLEDGEMENT);
 type Wait = [limit: keyof typeof LIMITS, since: number]; // ms of performance.now()
 // What a session needs of its server. A new framer for each client costs 5 % of a visit.
@@ -254,8 +254,8 @@ type Context = Required<Omit<ServeOptions, "signal">> & { framer: Framer; isTrac
 class Session {
   requests = 0; // that are printed
   readonly #client: string; // its address, for the log
-  #isHeard = false; // whether the client has sent anything
-  #isOver = false; // whether we have hung up
+  #hasSent = false; // whether the client has sent anything
+  #hasHungUp = false; // whether we have ended the connection
   readonly #turn: Wait = ["turn", performance.now()];
   #waitingFor: Wait = ["timeout", performance.now()];
   #stoppingAt = Infinity;
@@ -272,7 +272,7 @@ class Session {
       let reading: Promise<number | null> = this.server.framer.read(this.conn);
       await this.#greet(reading);
       for (let count; (count = await reading) !== null;) {
-        if (this.#isOver) this.server.framer.reset(); // drops what has come: see #hangUp
+        if (this.#hasHungUp) this.server.framer.reset(); // drops what has come: see #hangUp
         else await this.#take(count);
         reading = this.server.framer.read(this.conn);
       }
@@ -284,9 +284,9 @@ class Session {
     }
   }
 
-  // Step 1. Most clients take what a `recv` brings for one message. One that sends before it reads
-  // would get greeting and answer together, and break. So the first read begins before the greeting
-  // goes out: if that read is done by then, the request came early, and its answer waits a little.
+  // Step 1. Most clients take one `recv` for one message. If one sends before it reads, greeting
+  // and answer could come in the same `recv`, and it would break. So we begin to read first: if
+  // bytes are here when the greeting is out, the answer waits EARLY_MS.
   async #greet(reading: Promise<number | null>): Promise<void> {
     let isEarly = false;
     reading.then((count) => isEarly = count !== null, () => {}); // `run` sees a failure
@@ -298,8 +298,8 @@ class Session {
   async #take(count: number): Promise<void> {
     this.#log("debug", "wire", () => `recv brought ${plural(count, "byte")}`);
     if (this.#waitingFor[0] === "idle") this.#waitingFor = ["timeout", performance.now()];
-    const first = this.#isHeard ? undefined : this.server.framer.pending();
-    this.#isHeard = true;
+    const first = this.#hasSent ? undefined : this.server.framer.pending();
+    this.#hasSent = true;
     try {
       await this.#answer();
     } catch (error) {
@@ -326,7 +326,7 @@ class Session {
         this.#waitingFor = ["stalled", performance.now()];
         await this.#send(ACKNOWLEDGEMENT, ACKNOWLEDGEMENTS.subarray(0, students.length));
         const isWhole = framer.pending().length === 0;
-        if (!this.#isOver) this.#waitingFor = [isWhole ? "idle" : "timeout", performance.now()];
+        if (!this.#hasHungUp) this.#waitingFor = [isWhole ? "idle" : "timeout", performance.now()];
       }
     }
   }
@@ -345,7 +345,7 @@ class Session {
   #ended(error?: unknown): Fault {
     const unfinished = this.server.framer.pending().length;
     if (error instanceof Fault) return error;
-    if (!this.#isHeard) return new Fault("left", LEFT);
+    if (!this.#hasSent) return new Fault("left", LEFT);
     if (error) return new Fault("reset", `left without reading its answer, or crashed (${error})`);
     if (unfinished === 0) return new Fault("closed", "closed by the client");
     return new Fault("truncated", `ended after ${plural(unfinished, "byte")} of a message`);
@@ -354,8 +354,8 @@ class Session {
   // Hangs up when a limit has passed. All time limits are enforced here; the clock calls it.
   async checkLimits(): Promise<void> {
     const now = performance.now();
-    if (this.#isOver && now - this.#waitingFor[1] >= LINGER_MS) this.conn[Symbol.dispose]();
-    const isSilent = this.#waitingFor[0] === "idle"; // it has all that it wanted
+    if (this.#hasHungUp && now - this.#waitingFor[1] >= LINGER_MS) this.conn[Symbol.dispose]();
+    const isSilent = this.#waitingFor[0] === "idle"; // the client has its answer
     const stopping = new Fault(isSilent ? "idle" : "stopping", "the server stops");
     if (now - this.#stoppingAt >= (isSilent ? 0 : GRACE_MS)) await this.#hangUp(stopping);
     for (const [event, since] of [this.#waitingFor, this.#turn]) {
@@ -369,16 +369,16 @@ class Session {
 
   stop(): void {
     this.#stoppingAt = performance.now();
-    this.#log("info", "stopping", () => `the server stops, ${GRACE_MS / 1000} s to finish`);
+    this.#log("info", "stopping", () => `the server stops, up to ${GRACE_MS / 1000} s to finish`);
   }
 
-  // All ends of a client meet here: they are reported, the client is told, the connection ends. To
-  // close with unread bytes in the kernel would reset it, and a reset destroys the answer. So the
-  // close lingers: we end our stream, and `run` drops what comes until the client has closed, too.
+  // All ends of a client meet here: they are reported, and the client is told (not if UNANSWERED).
+  // To close with unread bytes in the kernel would reset the connection, and destroy the answer. So
+  // the close lingers: we end our side, and `run` drops what comes until the client closes, too.
   async #hangUp(error: unknown): Promise<void> {
-    if (this.#isOver) return;
-    this.#isOver = true;
-    this.#waitingFor = ["stalled", performance.now()]; // only the time counts now
+    if (this.#hasHungUp) return;
+    this.#hasHungUp = true;
+    this.#waitingFor = ["stalled", performance.now()]; // only its time is used, for LINGER_MS
     this.server.framer.reset();
     const { event, message } = error instanceof Fault ? error : BUG;
     const text = error instanceof Fault ? message : `a fault of the server: ${inspect(error)}`;
@@ -398,7 +398,7 @@ class Session {
 // --------------------------------------------------------------------- the listening loop --
 /** What {@linkcode serve} takes, in the manner of `Deno.serve`. */
 export interface ServeOptions extends Partial<typeof DEFAULTS> {
-  /** Stops the server: no more accepts, and 5 s for the current client to finish. */
+  /** Stops the server: no more accepts, up to 5 s for the current client, none if it is silent. */
   signal?: AbortSignal;
   /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
@@ -519,9 +519,9 @@ async function receive(conn: Deno.TcpConn, framer: Framer, what: string): Promis
   }
 }
 // ------------------------------------------------------------------------ what is printed --
-// Writes a line, whole. Another program may have made the pipe non-blocking (npx does): when such a
-// pipe is full, a write takes a part and throws without saying how much, unless it is of 4096 bytes
-// at most (PIPE_BUF): those go whole or not at all. New bytes for each line cost 5 % of a request.
+// Writes a whole line. A pipe may be non-blocking (npx makes it so). When it is full, a long write
+// stops in the middle and does not say where, but one of 4096 bytes at most (PIPE_BUF) is all or
+// nothing. So we write such pieces. A new array for each line would cost 5 % of a request.
 const encoder = new TextEncoder();
 const piece = new Uint8Array(4096);
 function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string): void {
@@ -575,7 +575,7 @@ export function createLogger(level: LevelName = "INFO", format = "text"): Logger
   return new Logger("lab", level, { handlers: [new StderrHandler(level, { formatter })] });
 }
 // ------------------------------------------------------------------------ the command line --
-// The options: name, default ("" where a value is needed), what is allowed, help.
+// Name, default ("": needed), what is allowed ([]: any text; or [min, max]; or words), help.
 type Option = [name: string, preset: string | number, allowed: (string | number)[], help: string];
 const OPTIONS: Option[] = [
   ["host", DEFAULTS.hostname, [], "address; 0.0.0.0 listens at every one of this machine"],
