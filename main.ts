@@ -578,15 +578,15 @@ export function createLogger(level: LevelName = "INFO", format = "text"): Logger
 // Name, default ("": needed), what is allowed ([]: any text; or [min, max]; or words), help.
 type Option = [name: string, preset: string | number, allowed: (string | number)[], help: string];
 const OPTIONS: Option[] = [
-  ["host", DEFAULTS.hostname, [], "address; 0.0.0.0 listens at every one of this machine"],
-  ["port", DEFAULTS.port, [0, 65535], "TCP port; 0 listens at any free one"],
+  ["host", DEFAULTS.hostname, [], "address; with 0.0.0.0 other machines can connect, too"],
+  ["port", DEFAULTS.port, [0, 65535], "TCP port, 0 for any free one"],
   ["backlog", DEFAULTS.backlog, [1, 65535], "clients that wait in the kernel's queue"],
-  ["request-timeout", DEFAULTS.requestTimeout / 1000, [0, 1e6], "seconds for a whole request"],
-  ["keep-alive-timeout", DEFAULTS.keepAliveTimeout / 1000, [0, 1e6], "seconds of silence after it"],
-  ["turn-timeout", DEFAULTS.turnTimeout / 1000, [0, 1e6], "seconds for the visit of one client"],
+  ["request-timeout", DEFAULTS.requestTimeout / 1000, [0, 1e6], "for a whole request"],
+  ["keep-alive-timeout", DEFAULTS.keepAliveTimeout / 1000, [0, 1e6], "for silence after an answer"],
+  ["turn-timeout", DEFAULTS.turnTimeout / 1000, [0, 1e6], "for the visit of one client"],
   ["max-message-bytes", DEFAULTS.maxMessageBytes, [64, 2 ** 20], "the longest request"],
   ["log-level", "INFO", ["DEBUG", "INFO", "WARN", "ERROR"], "DEBUG shows the wire"],
-  ["log-format", "text", ["text", "json"], "text, or json: an object a line"],
+  ["log-format", "text", ["text", "json"], "text, or json: one object per line"],
   ["student-name", "", [], "client: needed, in quotes if it has spaces"],
   ["github-username", "", [], "client: needed"],
   ["sid", "", [], "client: needed, the student id"],
@@ -599,7 +599,7 @@ const HELP = `Lab 3: an iterative TCP server, one client after the other; and it
 Usage: main.ts [options]
        main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
 
-Options, with their defaults (a timeout of 0 is no limit; the client has --host and --port, too):
+Options and defaults (timeouts in seconds, 0: no limit; the client has --host and --port, too):
 ${OPTIONS.map(helpLine).join("")}  --help, --version`;
 
 // The value of an option, or the line that says what would be right. Seconds become ms.
