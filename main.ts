@@ -41,13 +41,12 @@ export class Fault extends Error {
 // ---------------------------------------------------------------------------- the framing --
 const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // in words for people
 const INVALID = "the byte c1, which MessagePack never uses";
-
 // The formats of the MessagePack specification: the first byte; the kind; bytes of data that are
 // always there; bytes of the length field; what it counts. Without a length field, the count is in
 // the first byte: 0x92 is 0x90 + 2, a list of 2 values. A row is for all bytes up to the next row.
 // deno-fmt-ignore
 const FORMATS: [first: number, kind: string, data?: number, length?: number, counts?: string][] = [
-  [0x00, INT], // positive fixint
+  [0x00, INT], // positive fixint; the negative ones come last
   [0x80, "a dict", 0, 0, "pairs"], [0x90, "a list", 0, 0, "values"], // fixmap, fixarray
   [0xa0, STR, 0, 0, "bytes"], [0xc0, "None"], [0xc1, INVALID], [0xc2, "a bool"], // fixstr, nil
   [0xc4, "bytes", 0, 1, "bytes"], [0xc5, "bytes", 0, 2, "bytes"], [0xc6, "bytes", 0, 4, "bytes"],
@@ -58,8 +57,7 @@ const FORMATS: [first: number, kind: string, data?: number, length?: number, cou
   [0xd4, EXT, 2], [0xd5, EXT, 3], [0xd6, EXT, 5], [0xd7, EXT, 9], [0xd8, EXT, 17], // fixext
   [0xd9, STR, 0, 1, "bytes"], [0xda, STR, 0, 2, "bytes"], [0xdb, STR, 0, 4, "bytes"], // str
   [0xdc, "a list", 0, 2, "values"], [0xdd, "a list", 0, 4, "values"], // array 16, 32
-  [0xde, "a dict", 0, 2, "pairs"], [0xdf, "a dict", 0, 4, "pairs"], // map 16, 32
-  [0xe0, INT], // negative fixint
+  [0xde, "a dict", 0, 2, "pairs"], [0xdf, "a dict", 0, 4, "pairs"], [0xe0, INT], // map 16, 32
 ];
 const FORMAT_OF = Array.from({ length: 256 }, (_, byte) => FORMATS.findLast(([b]) => b <= byte)!);
 const kindOf = (bytes: Uint8Array, at = 0): string => FORMAT_OF[bytes[at]][1];
@@ -439,6 +437,7 @@ export function serve(options: ServeOptions = {}): LabServer {
         for await (const conn of listener) { // An error in this body would close the listener.
           pause = 5;
           session = new Session(conn, server);
+          if (signal?.aborted) session.stop(); // the signal came while this client was accepted
           await session.run().catch(console.error);
           served.clients += session.requests > 0 ? 1 : 0;
           served.requests += session.requests;
@@ -515,18 +514,22 @@ async function receive(conn: Deno.TcpConn, framer: Framer, what: string): Promis
     const count = await framer.read(conn);
     if (count === null) throw new Fault("answer", `the server has closed without its ${what}`);
     const stranger = recognize(framer.pending());
-    if (stranger !== undefined) throw new Fault("answer", `the server's ${what}: ${stranger}`);
+    if (stranger !== undefined) {
+      throw new Fault("answer", `the server's ${what}: ${stranger.split(":")[0]}`);
+    }
   }
 }
 // ------------------------------------------------------------------------ what is printed --
-// Writes a whole line. A pipe may be non-blocking (npx makes it so). When it is full, a long write
-// stops in the middle and does not say where, but one of 4096 bytes at most (PIPE_BUF) is all or
-// nothing. So we write such pieces. A new array for each line would cost 5 % of a request.
+// Writes whole lines. If a pipe is full and non-blocking (npx makes it so), a long write stops
+// somewhere. One of 4096 bytes at most (PIPE_BUF) is all or nothing, if a line ends at its end or not
+// in it: so we write such pieces. A new array for each line would cost 5 % of a request.
 const encoder = new TextEncoder();
 const piece = new Uint8Array(4096);
 function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string): void {
   for (let text = line + "\n"; text !== "";) {
-    const { read, written } = encoder.encodeInto(text, piece);
+    let { read, written } = encoder.encodeInto(text, piece);
+    read = text.lastIndexOf("\n", read - 1) + 1 || read;
+    written = piece.lastIndexOf(10, written - 1) + 1 || written;
     text = text.slice(read);
     for (let rest = piece.subarray(0, written); rest.length > 0;) {
       try {
@@ -595,7 +598,6 @@ const OF_CLIENT = ["student-name", "github-username", "sid", "host", "port"];
 const helpLine = ([name, preset, , help]: Option): string =>
   `  ${`--${name} ${preset || "TEXT"}`.padEnd(26)} ${help}\n`;
 const HELP = `Lab 3: an iterative TCP server, one client after the other; and its client.
-
 Usage: main.ts [options]
        main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
 
@@ -616,7 +618,6 @@ function parseValue([name, , allowed]: Option, typed: string): string | number {
 
 // deno-lint-ignore no-explicit-any -- OPTIONS says what each value is
 type Values = Record<string, any>;
-
 // The values by their names in TypeScript: `logLevel` for `--log-level`.
 function parseOptions(args: string[], isClient: boolean): Values {
   const options = OPTIONS.filter(([name, preset]) => isClient ? OF_CLIENT.includes(name) : preset);
@@ -640,7 +641,6 @@ function parseOptions(args: string[], isClient: boolean): Values {
 // The first of these signals stops the server. Those within 100 ms of it are the same: a terminal
 // sends ^C to all its processes, and a task runner sends it on. A later one ends it at once.
 const SIGNALS = ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM", "SIGHUP"] as const;
-
 async function runServer({ host, logLevel, logFormat, ...settings }: Values): Promise<void> {
   const stop = new AbortController();
   let first = Infinity; // ms
@@ -673,6 +673,7 @@ const SYSTEM_ERRORS: Record<string, string> = {
   AddrInUse: "The port of %s is in use: end the other server, or choose with --port",
   AddrNotAvailable: "%s is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has",
   ConnectionRefused: "No server at %s: start it first, or say with --host and --port where it is",
+  ConnectionReset: "The server at %s has closed: its own window says why",
   PermissionDenied: "The port of %s needs an administrator: choose one over 1023 with --port",
 };
 
@@ -696,5 +697,4 @@ async function main(args: string[]): Promise<number> {
     return error instanceof Fault && error.event === "usage" ? 2 : 1;
   }
 }
-
 if (import.meta.main) Deno.exit(await main(Deno.args));

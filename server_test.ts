@@ -1291,27 +1291,63 @@ runTest("what a client sends can forge no line and move no cursor", async () => 
   assert(err.every((line) => !line.startsWith("ERROR")));
 });
 
-runTest("a pipe made non-blocking that fills up: no line is lost, doubled or torn", async () => {
-  const script = `import fcntl, os, sys
-os.set_blocking(1, False)
-fcntl.fcntl(1, 1031, 16384)  # F_SETPIPE_SZ: the smaller, the sooner it is full
+netTest(
+  "a stop while a client is being accepted: that client is told, and does not hold it",
+  async () => {
+    for (let ticks = 0; ticks < 12; ticks++) {
+      // Both connections are there at the same moment, and the second one stops the server: a few ticks
+      // of the event loop earlier or later than the accept.
+      const lab = new Lab();
+      using other = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const stopping = other.accept().then(async (conn) => {
+        for (let i = 0; i < ticks; i++) await undefined;
+        lab.stop();
+        conn.close();
+      });
+      await new Promise((resolve) => setTimeout(resolve)); // both accepts have begun
+      const connecting = [lab.connect(), Client.connect((other.addr as Deno.NetAddr).port)];
+      const [client, second] = await Promise.all(connecting);
+      await stopping;
+      if (lab.log.entries.some(({ message }) => message.endsWith("accepted"))) {
+        await lab.log.until("stopping");
+      }
+      client.conn.close();
+      second.conn.close();
+      await lab.served;
+    }
+  },
+);
+
+runTest("a full non-blocking pipe, slowly read: no line is lost, doubled or torn", async () => {
+  const script = `import os, sys, time
+r, w = os.pipe()
+os.set_blocking(w, False)
+if os.fork() == 0:
+    os.close(w)
+    while data := os.read(r, 777):  # the slow reader is what is tested
+        os.write(1, data)
+        time.sleep(0.0005)
+    os._exit(0)
+os.close(r)
+os.dup2(w, 1)
 os.execv(sys.argv[1], sys.argv[1:])`;
   await using server = new Process(PY, ["-c", script, ...mainCommand("--port", "0")]);
-  using client = await visit(await portOf(server));
+  const port = await portOf(server);
   // Short lines, long ones, and some longer than the pipe: a control is shown as six characters.
-  const names = ["x", "x".repeat(3000), "\x01".repeat(3000)];
-  const students = Array.from(
-    { length: 300 },
-    (_, sid) => but({ student_name: names[sid % 3], sid }),
+  const names = ["x".repeat(3000), "x".repeat(20), "y", "\x01".repeat(3000), "z".repeat(1500)];
+  const students = Array.from({ length: 300 }, (_, i) => names[i % (i < 200 ? 3 : 5)]);
+  const lines = students.map((name, sid) =>
+    ALICE_LINE.replace("Alice Brown", name.replaceAll("\x01", "\\u0001"))
+      .replace("123456789", String(sid))
   );
-  const sending = client.send(...students);
-  for (let sid = 0; sid < 300; sid++) {
-    const name = names[sid % 3].replaceAll("\x01", "\\u0001");
-    const line = ALICE_LINE.replace("Alice Brown", name).replace("123456789", String(sid));
-    assertEquals(await server.stdout.next(), line);
-  }
+  using client = await visit(port);
+  const sending = client.send(
+    ...students.map((student_name, sid) => but({ student_name, sid })),
+  );
+  for (const line of lines) assertEquals(await server.stdout.next(), line);
   await sending;
   for (const _ of students) assertEquals(await client.receive(), ACK);
+  client.conn.close();
 }, PYTHON);
 
 runTest("standard output gone: nobody is acknowledged, the server goes on", async () => {

@@ -12,6 +12,10 @@ export interface ParseOptions {
 
 /** Options by name; the last one counts where one is given twice, as in `@std/cli`. */
 export function parseArgs(args: string[], options: ParseOptions): Record<string, unknown> {
+  for (const arg of args) { // minimist takes --no-NAME for another spelling, and some names break it
+    const [, name] = arg.match(/^--([^=]+)/) ?? [];
+    if (name !== undefined && !options.string.includes(name)) options.unknown(arg);
+  }
   const parsed = minimist(args, {
     string: options.string,
     unknown: (arg) => options.unknown(arg) !== false,
