@@ -521,8 +521,8 @@ async function receive(conn: Deno.TcpConn, framer: Framer, what: string): Promis
 }
 // ------------------------------------------------------------------------ what is printed --
 // Writes whole lines. If a pipe is full and non-blocking (npx makes it so), a long write stops
-// somewhere. One of 4096 bytes at most (PIPE_BUF) is all or nothing, if a line ends at its end or not
-// in it: so we write such pieces. A new array for each line would cost 5 % of a request.
+// somewhere. One of 4096 bytes at most (PIPE_BUF) is all or nothing, if a line ends at its end or
+// not in it: so we write such pieces. A new array for each line would cost 5 % of a request.
 const encoder = new TextEncoder();
 const piece = new Uint8Array(4096);
 function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string): void {

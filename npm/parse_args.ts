@@ -12,9 +12,9 @@ export interface ParseOptions {
 
 /** Options by name; the last one counts where one is given twice, as in `@std/cli`. */
 export function parseArgs(args: string[], options: ParseOptions): Record<string, unknown> {
-  for (const arg of args) { // minimist takes --no-NAME for another spelling, and some names break it
-    const [, name] = arg.match(/^--([^=]+)/) ?? [];
-    if (name !== undefined && !options.string.includes(name)) options.unknown(arg);
+  for (const arg of args) { // minimist takes --no-NAME for another spelling, and breaks at others
+    const [, name] = arg.match(/^--([^=]+)/) ?? ["", ""];
+    if (name.startsWith("no-") || name in Object.prototype) options.unknown(arg);
   }
   const parsed = minimist(args, {
     string: options.string,
