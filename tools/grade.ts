@@ -1,261 +1,500 @@
 /**
- * Grades a server of the lab, in whatever language: starts it as a teacher would, visits it with
- * good and bad clients, one check after the other, and says what was done, what the lab expects,
- * what was seen, and what to change.
- *
- * ```sh
- * deno task grade python3 ../alice/server.py
- * ```
- *
- * It runs the server with the rights of the person who grades: see the README before that.
+ * Grades a server of the lab, in whatever language: visits it with good and bad clients, and says
+ * what it did and what to change. It runs the server with the rights of the person who grades.
  *
  * @module
  */
 
-import { parseArgs } from "@std/cli/parse-args";
-import { dirname, resolve } from "node:path";
-import { CHECK_MS, CHECKS, Grading, type Result, RUN_MS } from "./grade_checks.ts";
-import { ANSWER_MS, escape, seconds, Server, START_MS } from "./grade_server.ts";
+import { decode, encode } from "@std/msgpack";
+import { statSync } from "node:fs";
+import { createConnection, type Socket } from "node:net"; // Deno's own cannot send a reset
+import { delimiter, dirname, resolve } from "node:path";
 
-/** A wrong command line: one line, exit status 2. */
+const START_MS = 8000; // until a server accepts
+const ANSWER_MS = 2000; // for a greeting, an answer, or the end after ^C
+const CHECK_MS = 25_000;
+const RUN_MS = 60_000; // for all checks of a server
+const WORDS_MS = 500; // for printed words, which may arrive after the answer
+const FIRST_MS = 20; // in which a server may close before its client
+const MOMENT_MS = 100; // for a server to close after its client, or to read the first of two pieces
+const MAX_LINES = 10_000; // kept of what a server prints, maybe without end
+const MAX_BYTES = 1000; // looked at of what it sends
+
+/** What the server did wrong. Any other error is a reason why a check cannot be made. */
+class Miss extends Error {}
 class UsageError extends Error {}
+// What a server says must not move the cursor or look like a line of the grader.
+const escape = (text: string) => text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd");
+const show = (value: unknown) =>
+  JSON.stringify(value, (_, v) => typeof v === "bigint" ? Number(v) : v) ?? "nothing";
+const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+const delay = (ms: number) => new Promise<void>((wake) => setTimeout(wake, ms));
+let deadline = Infinity; // of the current check: no wait goes beyond it
+let endRunning = () => {}; // ends the server of the moment
 
-// ------------------------------------------------------------------------------ reporting --
+/** Whether it becomes true in time. Sockets, pipes and processes have no event in common. */
+async function until(condition: () => unknown, ms: number): Promise<boolean> {
+  for (const end = Math.min(performance.now() + ms, deadline); !(await condition());) {
+    if (performance.now() > end) return false;
+    await delay(4);
+  }
+  return true;
+}
+// ---------------------------------------------------------------- clients and the server --
+class Client {
+  end = ""; // how the server has ended the connection
+  bytes = new Uint8Array(); // that have come and were not taken
 
-const WIDTHS = [6, 28, 30, 34];
+  constructor(readonly socket: Socket) {
+    socket.setNoDelay().on("data", (chunk: Uint8Array) => {
+      if (this.bytes.length < MAX_BYTES) this.bytes = new Uint8Array([...this.bytes, ...chunk]);
+    });
+    socket.on("end", () => this.end ||= "the server closed the connection");
+    socket.on("error", ({ message }) => this.end ||= `the connection broke: ${message}`);
+  }
 
-/** Lines of at most this width, broken at spaces where there are any. */
-const wrap = (text: string, width: number) =>
-  text.match(new RegExp(`.{1,${width}}(?=\\s|$)|\\S{1,${width}}`, "gu"))?.map((s) => s.trim()) ??
-    [];
+  async send(pieces: Uint8Array[]): Promise<void> {
+    this.bytes = new Uint8Array(); // what came before is no answer
+    for (const piece of pieces) {
+      this.socket.write(piece);
+      if (pieces.length > 1) await delay(MOMENT_MS);
+    }
+  }
 
-/** A row of the table: cells side by side, each of as many lines as it needs. */
-function row(...cells: string[]): string {
-  const columns = cells.map((cell, i) => wrap(cell, WIDTHS[i] - 2));
-  const height = Math.max(...columns.map((lines) => lines.length));
-  const line = (y: number) =>
-    columns.map((lines, i) => (lines[y] ?? "").padEnd(WIDTHS[i])).join("");
-  return Array.from({ length: height }, (_, y) => line(y).trimEnd()).join("\n");
+  /** The next value that the server sends: the shortest beginning that is a whole one. */
+  async receive(what: string, ms = ANSWER_MS): Promise<unknown> {
+    let value: unknown;
+    const take = () => {
+      for (let to = 1; value === undefined && to <= Math.min(this.bytes.length, MAX_BYTES); to++) {
+        try {
+          value = decode(this.bytes.slice(0, to));
+          this.bytes = this.bytes.slice(to);
+        } catch { // not whole yet, or never
+        }
+      }
+      return value !== undefined || this.end;
+    };
+    await until(take, ms);
+    if (value !== undefined) return value;
+    const text = show(String.fromCharCode(...this.bytes.slice(0, 40)));
+    const why = this.bytes.length > 0 ? `no MessagePack, as text ${text}` : this.end;
+    throw new Miss(`no ${what}: ${why || `nothing within ${ms / 1000} s`}`);
+  }
+
+  /** Leaves as a good client does. Whoever closes first keeps the port for a minute, and many a
+   * server cannot be started again: so this end does, or resets, which frees the port at once. */
+  async leave(): Promise<void> {
+    if (await until(() => this.end, FIRST_MS)) return void this.socket.resetAndDestroy();
+    this.socket.end();
+    await until(() => this.end, MOMENT_MS);
+    this.socket.destroy();
+  }
 }
 
-const MARKS = { "pass": "ok", "miss": "MISS", "not tested": "-" };
-
-function resultRow({ check, verdict, seen, fix }: Result): string {
-  const lines = row(MARKS[verdict], check.done, check.expected, escape(seen));
-  return fix === "" ? lines : `${lines}\n${" ".repeat(WIDTHS[0])}-> ${fix}`;
+async function connect(port: number): Promise<Client | undefined> {
+  for (const host of ["127.0.0.1", "::1"]) {
+    const client = new Client(createConnection({ host, port, allowHalfOpen: true }));
+    await until(() => !client.socket.connecting, ANSWER_MS);
+    if (!client.socket.connecting && !client.socket.destroyed) return client;
+    client.socket.destroy();
+  }
 }
 
-/** How many checks of a part have passed. */
-function count(results: Result[], required: boolean): string {
-  const part = results.filter(({ check }) => check.required === required);
-  return `${part.filter(({ verdict }) => verdict === "pass").length}/${part.length}`;
+/** Starts a server, in the folder of its script and in a process group of its own. */
+function launch([program, ...args]: string[]) {
+  const cwd = dirname([...args, program].find(isFile) ?? "");
+  const paths = [resolve(import.meta.dirname!, "../python"), Deno.env.get("PYTHONPATH")];
+  const env = { PYTHONPATH: paths.filter(Boolean).join(delimiter), PYTHONUNBUFFERED: "1" };
+  const io = { stdin: "null", stdout: "piped", stderr: "piped", detached: true } as const;
+  const child = new Deno.Command(program, { args, cwd, env, ...io }).spawn();
+  const signal = (name: Deno.Signal) => { // to all its processes, as a terminal does
+    try {
+      if (!server.hasEnded) Deno.kill(Deno.build.os === "windows" ? child.pid : -child.pid, name);
+    } catch { // it has ended
+    }
+  };
+  const server = { lines: [] as string[], hasEnded: false, signal };
+  const pipes = [child.stdout, child.stderr].map(async (pipe) => {
+    let rest = "";
+    for await (const text of pipe.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split(/\r?\n/).map((line) => line.slice(0, 8192));
+      rest = lines.pop()!;
+      if (server.lines.length < MAX_LINES) server.lines.push(...lines);
+    }
+  });
+  child.status.then(async () => {
+    signal("SIGKILL"); // what it has started and left behind
+    await Promise.race([Promise.all(pipes), delay(WORDS_MS)]);
+    server.hasEnded = true;
+  });
+  endRunning = () => signal("SIGKILL");
+  return server;
+}
+// --------------------------------------------------------------------------- the grading --
+type Result = Record<"part" | "name" | "done" | "expected" | "fix" | "verdict" | "seen", string>;
+const cellOf = ({ verdict, seen }: Result) => verdict === "pass" ? "pass" : `${verdict}: ${seen}`;
+let sid = 900_000_000; // of the last request: each has its own
+const request = (student_name = "Alice Brown") =>
+  encode({ student_name, github_username: "abrown", sid: ++sid });
+const lineOf = (name = "Alice Brown", user = "abrown", id: unknown = sid) =>
+  `Connected: Student: ${name}, Github Username: ${user}, sid: ${id}`;
+const isWhere = (line: string) => line.startsWith("Listening at ");
+const withoutDigits = (line: string) => line.replaceAll(/\d+/g, "");
+
+/** The grading of one server, and what its checks have found out for those after them. */
+class Grading {
+  server: ReturnType<typeof launch> | undefined;
+  hopeless = ""; // why no other check can be made
+  greetingMs = ANSWER_MS; // 0 when it does not come before the request
+  answer = ""; // to a good request
+  isMute = false; // it does not print the lab's line, to the letter
+  usual: Set<string> | undefined; // the lines that good clients cause, once two were served
+  readonly heard: Record<string, boolean> = {}; // whether the console spoke of a bad client
+  #clients: Client[] = [];
+
+  constructor(readonly command: string[], public port: number, readonly silence: number) {}
+
+  async *run(): AsyncGenerator<Result, void> {
+    const end = performance.now() + RUN_MS;
+    for (const [part, name, run, done, expected, fix] of CHECKS) {
+      const result = { part, name, done, expected, fix, verdict: "pass", seen: "" };
+      deadline = Math.min(performance.now() + CHECK_MS, end);
+      try {
+        if (performance.now() > end) this.hopeless = `${RUN_MS / 1000} s for a server are over`;
+        const isLocal = LOCAL.test(name) && this.command.length === 0;
+        const why = isLocal ? "it was not started here" : this.hopeless;
+        if (why !== "") throw new Error(why);
+        result.seen = await run(this, name) ?? "just that";
+      } catch (error) {
+        result.verdict = error instanceof Miss ? "miss" : "not tested";
+        result.seen = (error as Error).message;
+        if (error instanceof Miss && await until(() => this.server?.hasEnded, WORDS_MS)) {
+          result.seen += `; the server ended: ${this.server?.lines.findLast(Boolean) ?? "silent"}`;
+        }
+      }
+      deadline = Infinity;
+      // A server that may serve one client only, or is in an unknown state, starts afresh.
+      if (result.verdict === "miss" || !this.usual || this.server?.hasEnded) await this.end();
+      for (const client of this.#clients.splice(0)) await client.leave();
+      yield { ...result, seen: escape(result.seen.slice(0, 200)) };
+    }
+    await this.end();
+  }
+
+  async end(): Promise<void> {
+    this.server?.signal("SIGKILL");
+    await until(() => this.server?.hasEnded ?? true, ANSWER_MS);
+    this.server = undefined;
+  }
+
+  /** A client. The first one starts the server, which is not started again when it has died. The
+   * connection that shows that it accepts is this client's: the server takes it for one anyhow. */
+  async connect(): Promise<Client> {
+    const isDue = this.command.length > 0 && !this.server;
+    let client = await connect(this.port);
+    if (isDue && client) {
+      client.socket.destroy();
+      throw new Error(`Port ${this.port} is in use by another program: end it, or see --port`);
+    }
+    const server = this.server ??= isDue ? launch(this.command) : undefined;
+    await until(async () => {
+      const said = Number(server?.lines.find(isWhere)?.match(/\/(\d+)$/)?.[1]);
+      client ??= await connect(this.port) ?? await connect(said < 65536 ? said : this.port);
+      return client ?? server?.hasEnded;
+    }, isDue ? START_MS : 0);
+    if (isDue) await until(() => server?.lines.find(isWhere) ?? server?.hasEnded, WORDS_MS);
+    const words = `nobody accepts at port ${this.port}`;
+    if (!client && (!server || this.answer === "")) this.hopeless = words;
+    if (!client) throw new Miss(words);
+    this.port = client.socket.remotePort!;
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Waits for the greeting, sends these pieces, and returns the answer: always the same. */
+  async ask(client: Client, pieces = [request()], answers = 1): Promise<string> {
+    await client.receive("greeting", this.greetingMs).catch(() => {});
+    await client.send(pieces);
+    for (let count = 0; count < answers;) {
+      const answer = await client.receive(`answer to request ${count + 1}`);
+      if (Object(answer).clientid !== undefined) continue; // a greeting that was late
+      this.answer ||= show(answer);
+      if (show(answer) !== this.answer) throw new Miss(`the answer ${show(answer)}`);
+      count++;
+    }
+    return this.answer;
+  }
+
+  async visit(pieces = [request()], answers = 1): Promise<string> {
+    const client = await this.connect();
+    const answer = await this.ask(client, pieces, answers);
+    await client.leave();
+    return answer;
+  }
+
+  /** How many lines the server has printed that good clients do not cause. */
+  unusual(): number {
+    return this.server?.lines.filter((line) => !this.usual?.has(withoutDigits(line))).length ?? 0;
+  }
+}
+// ---------------------------------------------------------------------------- the checks --
+/** May return what was seen, or throws. */
+type Run = (lab: Grading, name: string) => void | string | Promise<void | string>;
+
+async function saysWhere(lab: Grading): Promise<string> {
+  await lab.connect();
+  const said = lab.server!.lines.find(isWhere) ?? "nothing";
+  if (said.match(/^Listening at \S+\/(\d+)$/)?.[1] === String(lab.port)) return said;
+  throw new Miss(`${said}; it accepts at port ${lab.port}`);
 }
 
-/** Whether all that the lab asks for is there, as far as it could be tested here. */
-const isPassed = (results: Result[], { command }: Server) =>
-  results.every(({ check, verdict }) =>
-    !check.required || verdict === "pass" || check.local && command.length === 0
-  );
+async function greets(lab: Grading): Promise<string> {
+  const client = await lab.connect();
+  lab.greetingMs = 0;
+  const greeting = await client.receive("greeting before the request");
+  lab.greetingMs = ANSWER_MS;
+  await client.send([request()]); // to leave now is another check
+  if (show(Object(greeting).clientid) === `${client.socket.localPort}`) return show(greeting);
+  throw new Miss(`${show(greeting)}; the client's port is ${client.socket.localPort}`);
+}
 
-const named = (results: Result[], wanted: Result["verdict"]) =>
-  results.filter(({ verdict }) => verdict === wanted).map(({ check }) => check.name).join(", ");
+async function acknowledges(lab: Grading): Promise<string> {
+  lab.hopeless = "no request is answered";
+  const answer = await lab.visit();
+  lab.hopeless = "";
+  if (answer === "1") return answer;
+  throw new Miss(answer);
+}
+
+/** A client with this name, and its line if that can be expected. */
+async function prints(lab: Grading, name: string): Promise<string> {
+  const answer = await lab.visit([request(name)]);
+  if (!lab.server || lab.isMute) return `${answer}; its line cannot be expected here`;
+  const [{ lines }, line] = [lab.server, lineOf(name)];
+  if (await until(() => lines.includes(line), WORDS_MS)) return line;
+  lab.isMute = name === "Alice Brown";
+  throw new Miss(lines.find((line) => line.includes(`${sid}`)) ?? "no line with this sid");
+}
+
+async function servesNext(lab: Grading): Promise<void> {
+  lab.hopeless = "no second client is served";
+  await lab.visit();
+  await lab.visit();
+  lab.hopeless = "";
+  lab.usual = new Set(lab.server?.lines.map(withoutDigits));
+}
+
+async function servesBoth(lab: Grading): Promise<void> {
+  const [first, second] = [await lab.connect(), await lab.connect()];
+  await lab.ask(first);
+  await first.leave();
+  await lab.ask(second);
+}
+
+/** A bad client comes; then the next one must be served, and the console should say something. */
+const survives = (pieces: Uint8Array<ArrayBuffer>[], isReset = false): Run => async (lab, name) => {
+  const before = lab.unusual();
+  lab.heard[name] = false;
+  const client = await lab.connect();
+  await lab.ask(client, pieces, 0);
+  await (isReset ? client.socket.resetAndDestroy() : client.leave());
+  try {
+    await lab.visit();
+  } finally {
+    lab.heard[name] = await until(() => lab.unusual() > before, WORDS_MS);
+  }
+};
+
+/** What the console has said about those bad clients that were tested. */
+const speaks = (names: RegExp): Run => ({ heard }) => {
+  const silent = Object.keys(heard).filter((name) => names.test(name) && !heard[name]);
+  if (silent.length > 0) throw new Miss(`nothing about: ${silent.join(", ")}`);
+};
+
+async function isPatient(lab: Grading): Promise<string> {
+  const [_, other] = [await lab.connect(), await lab.connect()];
+  const since = performance.now();
+  await other.send([request()]);
+  await other.receive("greeting for the other", lab.silence * 1000);
+  return `it was served after ${((performance.now() - since) / 1000).toFixed(1)} s`;
+}
+
+async function resistsForgery(lab: Grading): Promise<void> {
+  const forged = lineOf("Mallory", "mallory", 1);
+  await lab.visit([request(`Eve\n${forged}\n`)]).catch(() => {});
+  await lab.visit();
+  const { lines } = lab.server!;
+  await until(() => lines.includes(lineOf()), WORDS_MS); // and what was printed before it
+  if (lines.some((line) => line.startsWith(forged))) throw new Miss(forged);
+}
+
+async function startsAgain(lab: Grading): Promise<void> {
+  await lab.ask(await lab.connect());
+  await lab.end(); // its connection to the client keeps the port
+  await lab.visit();
+}
+
+async function stops(lab: Grading): Promise<void> {
+  await lab.visit();
+  lab.server!.signal("SIGINT");
+  if (!(await until(() => lab.server!.hasEnded, ANSWER_MS))) throw new Miss("it goes on running");
+}
+
+const NEXT = "the next client is served";
+const GARBAGE = new Uint8Array([0xc1, 0xff, 0, 0xc1, 7, 0xc1]);
+const NO_SID = encode({ student_name: "Alice Brown", github_username: "abrown" });
+const inTwo = (bytes: Uint8Array) => [bytes.slice(0, 30), bytes.slice(30)];
+const two = () => new Uint8Array([...request(), ...request()]);
+const LOCAL = /^(says where|prints|reports|forged|starts again|\^C)/; // take more than connections
+type Check = [part: string, name: string, run: Run, done: string, expected: string, fix: string];
+// deno-fmt-ignore
+const CHECKS: Check[] = [
+  ["lab", "says where", saysWhere, "The server starts", "Listening at HOST/PORT",
+    'After listen: print(f"Listening at {host}/{port}"), with the real port; and go on running.'],
+  ["lab", "greets", greets, "A client connects and waits", '{"clientid": its port} at once',
+    'Send {"clientid": address[1]} as MessagePack right after accept, before the first recv.'],
+  ["lab", "acknowledges", acknowledges, "It sends name, user name and sid", "1",
+    "Send the integer 1 when the request is printed, in the same encoding as the greeting."],
+  ["lab", "prints", (lab) => prints(lab, "Alice Brown"), "The same", lineOf("...", "...", "..."),
+    "Print this line, to the letter, before the acknowledgement is sent."],
+  ["lab", "serves the next", servesNext, "Two clients come, one after the other", NEXT,
+    "Put accept and all that follows in a loop that ends with the server only."],
+  ["lab", "two at once", servesBoth, "One more comes while a client is served", "then it is served",
+    "Call listen once, before the loop, with a backlog of 10; close clients only."],
+  ["lab", "leaves at once", survives([]), "A client connects and leaves", NEXT,
+    "When recv returns no bytes the client is gone: close its socket, go on with accept."],
+  ["lab", "leaves in the middle", survives([inTwo(NO_SID)[0]]), "A client sends half and leaves",
+    NEXT, "Catch what the decoder raises, and stop reading when recv returns no bytes."],
+  ["lab", "resets", survives([], true), "A client breaks the connection (reset)", NEXT,
+    "Catch OSError (ConnectionResetError is one) around recv and send; go on with accept."],
+  ["lab", "garbage", survives([GARBAGE]), "A client sends bytes that are no MessagePack", NEXT,
+    "Catch what the decoder raises, close this client's socket, go on with accept."],
+  ["lab", "missing key", survives([NO_SID]), "A client sends a dict without sid", NEXT,
+    "Catch KeyError (or test for the key), tell the client or close, go on with accept."],
+  ["lab", "reports exceptions", speaks(/middle|resets|garbage|key/), "The console, meanwhile",
+    "words on each", "In each except, print what has happened and to whom; never only pass."],
+  ["beyond", "reports leaving", speaks(/at once/), "The console when a client leaves", "words",
+    "Print a line when a client leaves without a request: nobody would know of it."],
+  ["beyond", "two pieces", (lab) => lab.visit(inTwo(request())), "A request in two pieces",
+    "1 as ever", "Collect what recv brings until it is a whole value: msgpack.Unpacker does so."],
+  ["beyond", "two in one", (lab) => lab.visit([two()], 2), "Two requests in one", "two answers",
+    "Answer every value in what recv brought (msgpack.Unpacker finds them), keep the rest."],
+  ["beyond", "other script", (lab) => prints(lab, "Zoë 李小龙 Ωμέγα"), "A name in other scripts",
+    "its line", "Keep text as str, and print it as UTF-8."],
+  ["beyond", "long name", (lab) => prints(lab, "Anna".repeat(975)), "A name of 3900 bytes",
+    "its line", "Read up to 4096 bytes, and go on reading until the value is whole."],
+  ["beyond", "silent client", isPatient, "A client stays silent", "another is served before long",
+    "Give the client's socket a time limit: conn.settimeout(5), and catch TimeoutError."],
+  ["beyond", "forged line", resistsForgery, "A name has a line break and a second line in it",
+    "no such line", "Print names with their control characters escaped, or refuse such names."],
+  ["beyond", "starts again", startsAgain, "The server ends with a client connected, and is started",
+    "it accepts at the same port", "Before bind: setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)."],
+  ["beyond", "^C", stops, "^C is pressed (SIGINT)", "the server ends",
+    "Do not catch KeyboardInterrupt: write `except Exception`, not a bare `except`."],
+];
+// ------------------------------------------------------- the reports and the command line --
+const HELP = `Grades a server of the lab: what it does with good clients and with bad ones.
+
+  grade [options] python3 ../alice/server.py                 starts a server, by any command
+  grade [options] --csv grades.csv python3 ../*/server.py    many: a column for each check
+  grade [options] --port 12000                               a server that runs already
+
+A server is started in the folder of its script with the project's python/ in PYTHONPATH, where
+"import pickle" speaks MessagePack. One that runs already is not tested for what it prints.
+
+  --port 12000     where the server listens if it does not say so
+  --silence 15     seconds that a silent client may keep the next one out (with --csv: 4)
+
+Limits: ${START_MS} ms to start, ${ANSWER_MS} to answer, ${CHECK_MS} for a check, ${RUN_MS} for all.
+Exit status: 0 if nothing that the lab asks for is missed, 1 if something is, 2 for a wrong command.
+It runs other people's programs with your rights: see the README.`;
+
+/** The options, and the commands behind them, which may have options of their own. */
+function parse(words: string[]) {
+  const given: Record<string, string> = { "--port": "", "--silence": "", "--csv": "" };
+  for (; words[0]?.startsWith("-"); words = words.slice(2)) {
+    const [name, value] = words;
+    if (given[name] === undefined) throw new UsageError(`Unknown option ${name}`);
+    given[name] = value ?? "nothing"; // which is wrong for each of them
+  }
+  const csv = given["--csv"];
+  const port = Number(given["--port"] || 12000);
+  const silence = Number(given["--silence"] || (csv === "" ? 15 : 4));
+  const first = words.findIndex((word, i) => i > 0 && isFile(word)); // behind the interpreter
+  if (!(port > 0 && port < 65536)) throw new UsageError("--port must be from 1 to 65535");
+  if (!(silence > 0 && silence <= 20)) throw new UsageError("--silence must be from 1 to 20");
+  if (csv !== "" && first < 0) throw new UsageError("--csv needs an interpreter and servers");
+  if (words.length === 0 && !given["--port"]) throw new UsageError("Name a command or a --port");
+  const commands = words.slice(first).map((script) => [...words.slice(0, first), script]);
+  return { port, silence, csv, commands: csv === "" ? [words] : commands };
+}
+
+function report({ name, verdict, done, expected, seen, fix }: Result): void {
+  if (name === "says where") console.log("The lab asks for:");
+  if (name === "reports leaving") console.log("\nBeyond the lab (not required):");
+  if (verdict === "not tested") return console.log(`-     ${name}: not tested (${seen})`);
+  console.log(`${verdict === "pass" ? "ok   " : "MISS "} ${name}: ${done}`);
+  console.log(`        expected: ${expected}\n        seen:     ${seen}`);
+  if (verdict === "miss") console.log(`        change:   ${fix}`);
+}
+
+function summarize(results: Result[]): string {
+  const select = (part: string, verdict: string) =>
+    results.filter((result) => result.part.includes(part) && result.verdict.includes(verdict));
+  const score = (part: string) =>
+    `${part} ${select(part, "pass").length}/${select(part, "").length}`;
+  const missed = select("", "miss").map(({ name }) => name).join(", ") || "nothing";
+  return `${score("lab")}, ${score("beyond")}, missed: ${missed}`;
+}
 
 /** A line of CSV (RFC 4180). A cell that a spreadsheet would take for a formula gets a quote. */
 export function csvLine(cells: string[]): string {
-  const cell = (text: string) => {
-    const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-    return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-  };
-  return cells.map(cell).join(",") + "\r\n";
+  const safe = cells.map((cell) => cell.replace(/^[=+\-@\t\r]/, "'$&"));
+  const quote = (cell: string) => `"${cell.replaceAll('"', '""')}"`;
+  return safe.map((cell) => /[",\r\n]/.test(cell) ? quote(cell) : cell).join(",") + "\r\n";
 }
 
-// ------------------------------------------------------------------------ the command line --
-
-const LIMITS = [
-  [START_MS, "to start"],
-  [ANSWER_MS, "for a greeting or an answer"],
-  [CHECK_MS, "for a check"],
-  [RUN_MS, "for a server"],
-].map(([ms, what]) => `${Number(ms) / 1000} ${what}`).join(", ");
-
-const HELP = `Grades a server of the lab: what it does with good clients and with bad ones.
-
-Usage: grade [options] COMMAND [ARGUMENT...]
-       grade [options] --csv FILE INTERPRETER [OPTION...] SERVER...
-       grade --port N
-
-The command is started in the folder of its script, with the project's python/ in PYTHONPATH, where
-"import pickle" speaks MessagePack. The last form visits a server that runs already: what needs its
-console, its start or its end is not tested.
-
-Options, before the command; the first word that is no option begins it:
-  --port 12000     where the server listens if it does not say so
-  --silence 15     seconds that a silent client may keep the next one out (with --csv: 4)
-  --csv FILE       grade each of the servers as INTERPRETER SERVER: a summary, and a CSV file with
-                   a row for each and a column for each check
-  --help
-
-Limits in seconds: ${LIMITS}.
-Exit status: 0 if nothing that the lab asks for is missed, 1 if something is, 2 for a wrong command.
-It runs other people's programs with your rights: see the README.
-
-Examples: grade python3 ../alice/server.py
-          grade --csv grades.csv python3 ../*/server.py
-          grade --port 12001 ./server --port 12001`;
-
-const DEFAULTS = { port: "12000", silence: "", csv: "" };
-
-function isFile(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
-}
-
-/** Takes the options apart from the command, which may have options of its own. */
-function parse(args: string[]) {
-  const names = Object.keys(DEFAULTS);
-  let at = 0;
-  while (args[at]?.startsWith("-") && args[at] !== "--") {
-    if (args[at] === "--help" || args[at] === "-h") return undefined;
-    at += args[at].includes("=") ? 1 : 2;
-  }
-  const unknown = (arg: string) => {
-    throw new UsageError(`Unknown option ${arg}: there are --${names.join(", --")}, --help`);
-  };
-  const { _, ...given } = parseArgs(args.slice(0, at), { string: names, unknown });
-  const empty = Object.entries(given).find(([_, value]) => value === "");
-  if (empty !== undefined) throw new UsageError(`--${empty[0]} needs a value, as --help shows`);
-  const command = args.slice(args[at] === "--" ? at + 1 : at);
-  if (command.length === 0 && given.port === undefined) {
-    throw new UsageError(
-      "Say what to grade: a command, or --port of a server that runs; see --help",
-    );
-  }
-  return { options: { ...DEFAULTS, ...given } as typeof DEFAULTS, command };
-}
-
-function parseNumber(name: string, text: string, min: number, max: number): number {
-  if (/^\d+$/.test(text) && Number(text) >= min && Number(text) <= max) return Number(text);
-  throw new UsageError(`--${name} must be an integer from ${min} to ${max}, not ${text}`);
-}
-
-let current: Server | undefined; // ends with the grader
-
-/** A grading of this command, in the folder of its script: the first file among its arguments. */
-function prepare([program, ...args]: string[], options: typeof DEFAULTS, silence: string): Grading {
-  const port = parseNumber("port", options.port, 1, 65535);
-  const limit = parseNumber("silence", options.silence || silence, 1, 20);
-  const at = args.findIndex((word) => isFile(word));
-  const script = resolve(args[at] ?? program ?? "");
-  const isPath = program?.includes("/"); // else it is looked for in PATH
-  const command = [isPath ? resolve(program) : program, ...at < 0 ? args : args.with(at, script)];
-  const cwd = isPath || at >= 0 ? dirname(script) : undefined;
-  current = new Server(program === undefined ? [] : command, cwd, port);
-  return new Grading(current, limit);
-}
-
-/** Grades a server with a row for each check as it ends; returns whether the lab's were passed. */
-async function gradeOne(grading: Grading): Promise<boolean> {
-  await grading.server.look();
-  const results: Result[] = [];
-  for await (const result of grading.run()) {
-    const { check: { required }, verdict, seen } = result;
-    const isStarted = grading.server.command.length > 0;
-    if (isStarted && results.length === 0 && verdict === "not tested") throw new Error(seen);
-    if (results.length === 0) {
-      console.log(row("", "What was done", "What the lab expects", "What was seen"));
-    }
-    if (required !== results.at(-1)?.check.required) {
-      console.log(required ? "\nThe lab asks for it:" : "\nBeyond the lab (not required):");
-    }
-    console.log(resultRow(result));
-    results.push(result);
-  }
-  console.log(
-    `\n${count(results, true)} of what the lab asks for, ${count(results, false)} beyond.`,
-  );
-  for (const verdict of ["miss", "not tested"] as const) {
-    const names = named(results, verdict);
-    if (names !== "") console.log(`${verdict === "miss" ? "Missed" : "Not tested"}: ${names}`);
-  }
-  return isPassed(results, grading.server);
-}
-
-/** The interpreter with its options, and the servers that come behind it. */
-function parseServers(command: string[]): [interpreter: string[], scripts: string[]] {
-  const first = command.findIndex((word, i) => i > 0 && isFile(word));
-  if (first < 0) throw new UsageError("--csv needs an interpreter and servers, as --help shows");
-  const strange = command.slice(first).find((word) => !isFile(word));
-  if (strange !== undefined) throw new UsageError(`${strange} is no file: the servers come last`);
-  return [command.slice(0, first), command.slice(first)];
-}
-
-/** A server's row in the CSV file. */
-function csvRow(script: string, results: Result[]): string {
-  const passed = (required: boolean) => count(results, required).split("/")[0];
-  const remarks = results.filter(({ verdict }) => verdict !== "pass").map((
-    { check, verdict, seen },
-  ) => `${verdict === "miss" ? check.name : verdict}: ${seen}`);
-  const verdicts = results.map(({ verdict }) => verdict);
-  const cells = [script, passed(true), passed(false), ...verdicts];
-  return csvLine([...cells, [...new Set(remarks)].join("\n")]);
-}
-
-/** Grades one server after the other, with a line for each, a summary and the CSV file. */
-async function gradeAll(command: string[], options: typeof DEFAULTS): Promise<boolean> {
-  const [interpreter, scripts] = parseServers(command);
-  const names = CHECKS.map(({ name }) => name);
-  await Deno.writeTextFile(
-    options.csv,
-    csvLine(["server", "asked", "beyond", ...names, "remarks"]),
-  );
-  const summary = [["asked", "beyond", "server", "missed"]];
-  let allPassed = true;
-  for (const [i, script] of scripts.entries()) {
-    const since = performance.now();
-    const start = `${i + 1}/${scripts.length} ${escape(script)}: `;
-    Deno.stderr.writeSync(new TextEncoder().encode(start));
-    const grading = prepare([...interpreter, script], options, "4");
+/** Grades one server after the other; returns whether none has missed what the lab asks for. */
+async function grade(words: string[]): Promise<boolean> {
+  const { port, silence, csv, commands } = parse(words);
+  if (csv) await Deno.writeTextFile(csv, csvLine(["server", ...CHECKS.map(([_, name]) => name)]));
+  const lines: string[] = [];
+  let isPassed = true;
+  for (const command of commands) {
     const results: Result[] = [];
-    for await (const result of grading.run()) results.push(result);
-    const [asked, beyond] = [count(results, true), count(results, false)];
-    console.error(`${asked} of what the lab asks for, ${beyond} beyond, ${seconds(since)}`);
-    await Deno.writeTextFile(options.csv, csvRow(script, results), { append: true });
-    summary.push([asked, beyond, escape(script), named(results, "miss")]);
-    if (!isPassed(results, grading.server)) allPassed = false;
-  }
-  const widths = [0, 1, 2].map((x) => Math.max(...summary.map((cells) => cells[x].length)) + 2);
-  for (const cells of summary) {
-    console.log(cells.map((cell, x) => cell.padEnd(widths[x] ?? 0)).join("").trimEnd());
-  }
-  return allPassed;
-}
-
-/** Runs the command line; returns the exit status. */
-async function main(args: string[]): Promise<number> {
-  const kill = () => {
-    current?.signal("SIGKILL");
-    Deno.exit(130);
-  };
-  const unix: Deno.Signal[] = Deno.build.os === "windows" ? [] : ["SIGTERM", "SIGHUP"];
-  for (const signal of ["SIGINT", ...unix] as const) Deno.addSignalListener(signal, kill);
-  try {
-    const parsed = parse(args);
-    if (parsed === undefined) {
-      console.log(HELP);
-      return 0;
+    const absolute = command.map((word) => isFile(word) ? resolve(word) : word);
+    for await (const result of new Grading(absolute, port, silence).run()) {
+      const isVain = results.push(result) === 1 && result.verdict === "not tested";
+      if (!csv && isVain && command.length > 0) throw new Error(result.seen);
+      if (!csv) report(result);
     }
-    const { options, command } = parsed;
-    const isPassed = options.csv === ""
-      ? await gradeOne(prepare(command, options, "15"))
-      : await gradeAll(command, options);
-    return isPassed ? 0 : 1;
-  } catch (error) {
-    console.error(escape(error instanceof Error ? error.message : String(error)));
-    return error instanceof UsageError ? 2 : 1;
+    const isFine = ({ part, verdict }: Result) =>
+      part === "beyond" || verdict === "pass" || command.length === 0 && verdict !== "miss";
+    isPassed &&= results.every(isFine);
+    lines.push(`${csv && `${escape(command.at(-1)!)}: `}${summarize(results)}`);
+    if (!csv) continue;
+    console.error(`${lines.length}/${commands.length} ${lines.at(-1)}`);
+    const row = [command.at(-1)!, ...results.map(cellOf)];
+    await Deno.writeTextFile(csv, csvLine(row), { append: true });
   }
+  console.log(`\n${lines.join("\n")}`);
+  return isPassed;
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args));
+if (import.meta.main) {
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const signal of signals.slice(0, Deno.build.os === "windows" ? 1 : 3)) {
+    Deno.addSignalListener(signal, () => {
+      endRunning();
+      Deno.exit(130);
+    });
+  }
+  try {
+    const isHelp = ["--help", "-h"].includes(Deno.args[0]);
+    if (isHelp) console.log(HELP);
+    Deno.exit(isHelp || await grade(Deno.args) ? 0 : 1);
+  } catch (error) {
+    console.error(escape((error as Error).message));
+    Deno.exit(error instanceof UsageError ? 2 : 1);
+  }
+}
