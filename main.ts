@@ -22,7 +22,6 @@ export const DEFAULTS = {
   turnTimeout: 60_000, // for the whole visit of one client
   maxMessageBytes: 4096, // a request of the lab takes about 80
 };
-
 const ACKNOWLEDGEMENT = 1; // the lab's answer to a request; as MessagePack it is the byte 01
 const MAX_DEPTH = 64; // lists and dicts within each other
 const READ_BYTES = 16384; // that one read brings at the most
@@ -70,7 +69,7 @@ const content = (bytes: Uint8Array, at = 0, end = bytes.length) =>
 function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, depth = 0): number {
   if (at >= arrived) return at + 1;
   const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
-  if (kind === EXT || kind === INVALID) throw new Fault("malformed", `${kind}: not allowed here`);
+  if (kind === EXT || kind === INVALID) throw new Fault("malformed", `${kind}: a request has none`);
   let end = at + 1 + lengthField;
   if (end > arrived) return end;
   let count = lengthField > 0 ? 0 : bytes[at] - first;
@@ -128,7 +127,7 @@ export class Framer {
     const max = this.maxMessageBytes;
     const limit = this.#start + max; // too long is known before all of it has arrived
     const end = findEnd(this.#buffer, this.#start, this.#end, limit);
-    if (end > limit) throw new Fault("too-long", `longer than the limit of ${max} bytes`);
+    if (end > limit) throw new Fault("too-long", `over the limit of ${max} bytes (or no msgpack)`);
     if (end > this.#end) return undefined;
     const message = this.#buffer.subarray(this.#start, end);
     this.#start = end;
@@ -146,13 +145,13 @@ export interface Student {
   sid: number | bigint | string;
 }
 
-const PACK = "send msgpack.packb(d), where d is the dict with the three keys";
+const PACK = "send msgpack.packb(d), where d is a dict with the three keys";
 // Data of other programs: how it begins (\cB is byte 02, \cV is 16), its name, and the advice.
 const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
   [/^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/, "a Python pickle", "use msgpack.packb and unpackb"],
-  [/^\s*[[{(]\s*'/, "the text of a Python dict", `${PACK}, without str() or repr()`],
-  [/^\s*[[{"]/, "JSON text", `${PACK}, without json.dumps()`],
-  [/^(GET|HEAD|POST|PUT|DELETE|OPTIONS) /, "HTTP", "use the lab's client, not a browser"],
+  [/^\s*[[{(]\s*'/, "the text of a Python dict", `${PACK}, not str() or repr()`],
+  [/^\s*[[{"]/, "JSON text", `${PACK}, not json.dumps()`],
+  [/^(GET|HEAD|POST|PUT|DELETE|OPTIONS) /, "HTTP", "use a socket and msgpack.packb(d)"],
   [/^\cV\cC/, "TLS, as of https", "the lab is plain TCP"],
   [/^PROXY |^\r\n\r\n\0\r\nQUIT\n/, "HAProxy's PROXY header", "leave out its option send-proxy"],
 ];
@@ -190,7 +189,9 @@ function readField(map: Map<string, Uint8Array>, key: string, must = STR): Stude
   }
   if (kind !== STR) throw refuse(isNot(kind, must));
   const text = utf8.decode(content(value)); // with U+FFFD in the place of what is not UTF-8
-  if (text.includes("\ufffd")) throw refuse(`is not clean UTF-8 text: ${dump(content(value))}`);
+  if (text.includes("\ufffd")) {
+    throw refuse(`is not UTF-8, leave out .encode(): ${dump(content(value))}`);
+  }
   if (text.trim() === "") throw refuse("is empty");
   return text;
 }
@@ -200,19 +201,19 @@ function readField(map: Map<string, Uint8Array>, key: string, must = STR): Stude
 function parseRequest(message: Uint8Array, following: Uint8Array): Student {
   const kind = kindOf(message);
   if (kind !== "a dict") {
-    const came = dump(new Uint8Array([...message.subarray(0, 17), ...following.subarray(0, 17)]));
-    const advice = recognize(content(message)) ?? `${PACK}; pack it once, send no length`;
+    const what = kind === INT ? "a number, a length or plain text" : kind;
+    const bytes = dump(new Uint8Array([...message.subarray(0, 17), ...following.subarray(0, 17)]));
+    const advice = recognize(content(message)) ?? `${PACK}, once and alone`;
     const expected = "expected a dict with the keys student_name, github_username and sid";
-    throw new Fault("not-a-map", `${expected}, but ${kind} came: ${advice} (${came})`);
+    throw new Fault("not-a-map", `${expected}, but ${what} came: ${advice} (${bytes})`);
   }
   const map = new Map<string, Uint8Array>(); // each key as text, each value as its bytes
-  const { length } = message;
-  for (let at = length - content(message).length; at < length;) {
+  for (let at = message.length - content(message).length; at < message.length;) {
     const keyKind = kindOf(message, at);
     if (keyKind !== STR) throw new Fault("malformed", `a key ${isNot(keyKind, STR)}`);
-    const keyEnd = findEnd(message, at, length, length);
+    const keyEnd = findEnd(message, at, message.length, message.length);
     const key = utf8.decode(content(message, at, keyEnd));
-    at = findEnd(message, keyEnd, length, length);
+    at = findEnd(message, keyEnd, message.length, message.length);
     map.set(key, message.subarray(keyEnd, at));
   }
   return {
@@ -230,13 +231,12 @@ const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu; // could forge lines, m
 const escape = (text: string): string =>
   text.replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
 const LIMITS = { // on a client: the setting, and what is said when it is over
-  timeout: ["requestTimeout", "no whole request within %s s, only %n (server: --request-timeout)"],
+  timeout: ["requestTimeout", "no whole request within %s s, %n came (server: --request-timeout)"],
   idle: ["keepAliveTimeout", "silent for %s s after its answer: the next client's turn"],
   stalled: ["requestTimeout", "its answers were left unread for %s s"],
   turn: ["turnTimeout", "its turn of %s s is over"],
 } as const;
-const LEFT =
-  "left without sending: see its own error (`unpickling stack underflow`: it uses pickle)";
+const LEFT = "left without sending: see its error (`unpickling stack underflow`: that is pickle)";
 const BUG = { event: "bug", message: "the server has failed, not you" };
 type Level = "debug" | "info" | "warn" | "error";
 const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "error" }; // or warn
@@ -344,9 +344,9 @@ class Session {
     const unfinished = this.server.framer.pending().length;
     if (error instanceof Fault) return error;
     if (!this.#hasSent) return new Fault("left", LEFT);
-    if (error) return new Fault("reset", `left without reading its answer, or crashed (${error})`);
+    if (error) return new Fault("reset", `left or crashed before it read its answer (${error})`);
     if (unfinished === 0) return new Fault("closed", "closed by the client");
-    return new Fault("truncated", `ended after ${plural(unfinished, "byte")} of a message`);
+    return new Fault("truncated", `a message was cut off after ${plural(unfinished, "byte")}`);
   }
 
   // Hangs up when a limit has passed. All time limits are enforced here; the clock calls it.
