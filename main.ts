@@ -26,7 +26,7 @@ const ACKNOWLEDGEMENT = 1; // the lab's answer to a request; as MessagePack it i
 const MAX_DEPTH = 64; // lists and dicts within each other
 const READ_BYTES = 16384; // that one read brings at the most
 const CLOCK_MS = 50; // how often the limits of the client are checked
-const EARLY_MS = 20; // between greeting and answer, for a client that sends before it reads
+const EARLY_MS = 20; // between greeting and answer, if a client sends before it reads
 const LINGER_MS = 1000; // after an error: how long we wait for the client to close
 const GRACE_MS = 5000; // for the current client to finish when the server stops
 
@@ -40,20 +40,19 @@ export class Fault extends Error {
 // ---------------------------------------------------------------------------- the framing --
 const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // in words for people
 const INVALID = "the byte c1, which MessagePack never uses";
-// The formats of the MessagePack specification: the first byte; the kind; bytes of data that are
-// always there; bytes of the length field; what it counts. Without a length field, the count is in
-// the first byte: 0x92 is 0x90 + 2, a list of 2 values. A row is for all bytes up to the next row.
+// A row is a format of the MessagePack specification, for all first bytes up to the next row. It
+// has the first byte, the kind, and how many bytes of data always follow. Where the size varies:
+// how many bytes the length field has, and what it counts. Without a length field, the count is in
+// the first byte: 0x92 is 0x90 + 2, a list of 2 values.
 // deno-fmt-ignore
 const FORMATS: [first: number, kind: string, data?: number, length?: number, counts?: string][] = [
   [0x00, INT], // positive fixint; the negative ones come last
   [0x80, "a dict", 0, 0, "pairs"], [0x90, "a list", 0, 0, "values"], // fixmap, fixarray
   [0xa0, STR, 0, 0, "bytes"], [0xc0, "None"], [0xc1, INVALID], [0xc2, "a bool"], // fixstr, nil
   [0xc4, "bytes", 0, 1, "bytes"], [0xc5, "bytes", 0, 2, "bytes"], [0xc6, "bytes", 0, 4, "bytes"],
-  [0xc7, EXT, 1, 1, "bytes"], [0xc8, EXT, 1, 2, "bytes"], [0xc9, EXT, 1, 4, "bytes"], // ext
-  [0xca, "a float", 4], [0xcb, "a float", 8], // float 32, 64
+  [0xc7, EXT], [0xca, "a float", 4], [0xcb, "a float", 8], // ext 8, 16, 32; float 32, 64
   [0xcc, INT, 1], [0xcd, INT, 2], [0xce, INT, 4], [0xcf, INT, 8], // uint 8, 16, 32, 64
-  [0xd0, INT, 1], [0xd1, INT, 2], [0xd2, INT, 4], [0xd3, INT, 8], // int 8, 16, 32, 64
-  [0xd4, EXT, 2], [0xd5, EXT, 3], [0xd6, EXT, 5], [0xd7, EXT, 9], [0xd8, EXT, 17], // fixext
+  [0xd0, INT, 1], [0xd1, INT, 2], [0xd2, INT, 4], [0xd3, INT, 8], [0xd4, EXT], // int; fixext
   [0xd9, STR, 0, 1, "bytes"], [0xda, STR, 0, 2, "bytes"], [0xdb, STR, 0, 4, "bytes"], // str
   [0xdc, "a list", 0, 2, "values"], [0xdd, "a list", 0, 4, "values"], // array 16, 32
   [0xde, "a dict", 0, 2, "pairs"], [0xdf, "a dict", 0, 4, "pairs"], [0xe0, INT], // map 16, 32
@@ -64,25 +63,25 @@ const kindOf = (bytes: Uint8Array, at = 0): string => FORMAT_OF[bytes[at]][1];
 const content = (bytes: Uint8Array, at = 0, end = bytes.length) =>
   bytes.subarray(at + 1 + (FORMAT_OF[bytes[at]][3] ?? 0), end);
 
-// Returns the index after the value at `at`. While bytes are missing: the smallest index possible,
-// as each missing value takes a byte; maybe Infinity over `limit`. `arrived`: after the last byte.
+// Returns where the value that begins at `at` ends. As long as bytes are missing after `arrived`:
+// the smallest index that is possible, which is over `arrived`; or Infinity if it is over `limit`.
 function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, depth = 0): number {
-  if (at >= arrived) return at + 1;
+  if (at >= arrived) return at + 1; // nothing of it is here, but it has a byte at least
   const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
   if (kind === EXT || kind === INVALID) throw new Fault("malformed", `${kind}: a request has none`);
   let end = at + 1 + lengthField;
-  if (end > arrived) return end;
+  if (end > arrived) return end; // the length field is not complete
   let count = lengthField > 0 ? 0 : bytes[at] - first;
   for (let i = at + 1; i < end; i++) count = count * 256 + bytes[i];
   end += data + (counts === "bytes" ? count : 0);
-  let missing = counts === "pairs" ? count * 2 : counts === "values" ? count : 0;
-  if (end + missing > limit) return Infinity;
-  if (depth === MAX_DEPTH && missing > 0) throw new Fault("malformed", `nested over ${depth} deep`);
-  while (missing > 0 && end < arrived) {
-    missing--;
-    end = findEnd(bytes, end, arrived, limit - missing, depth + 1);
+  let values = counts === "pairs" ? count * 2 : counts === "values" ? count : 0; // still to visit
+  if (end + values > limit) return Infinity; // each of them has a byte at least
+  if (depth === MAX_DEPTH && values > 0) throw new Fault("malformed", `nested over ${depth} deep`);
+  while (values > 0 && end < arrived) {
+    values--;
+    end = findEnd(bytes, end, arrived, limit - values, depth + 1);
   }
-  return end + missing;
+  return end + values;
 }
 
 /**
@@ -101,7 +100,7 @@ export class Framer {
 
   /** Reads once; returns how many bytes came, or `null` at the end of the stream. */
   async read(conn: { read(space: Uint8Array): Promise<number | null> }): Promise<number | null> {
-    this.#buffer.copyWithin(0, this.#start, this.#end); // what has arrived of the next message
+    this.#buffer.copyWithin(0, this.#start, this.#end); // moves what is left to the front
     this.#end -= this.#start;
     this.#start = 0;
     const count = await conn.read(this.#buffer.subarray(this.#end, this.#end + READ_BYTES));
@@ -121,11 +120,11 @@ export class Framer {
 
   /**
    * The next message, valid until the next read; or `undefined` when more has to be read first.
-   * @throws {Fault} When a header says that it is too long, too deep, or has an extension type.
+   * @throws {Fault} When it is too long, nested too deep, or has what no request has.
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
     const max = this.maxMessageBytes;
-    const limit = this.#start + max; // too long is known before all of it has arrived
+    const limit = this.#start + max; // its length is often known before all of it is here
     const end = findEnd(this.#buffer, this.#start, this.#end, limit);
     if (end > limit) throw new Fault("too-long", `over the limit of ${max} bytes (or no msgpack)`);
     if (end > this.#end) return undefined;
@@ -146,7 +145,7 @@ export interface Student {
 }
 
 const PACK = "send msgpack.packb(d), where d is a dict with the three keys";
-// Data of other programs: how it begins (\cB is byte 02, \cV is 16), its name, and the advice.
+// Data of other programs: how it begins (\cB is byte 0x02, \cV 0x16), its name, and the advice.
 const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
   [/^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/, "a Python pickle", "use msgpack.packb and unpackb"],
   [/^\s*[[{(]\s*'/, "the text of a Python dict", `${PACK}, not str() or repr()`],
@@ -158,7 +157,7 @@ const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
 function recognize(bytes: Uint8Array): string | undefined {
   const text = String.fromCharCode(...bytes.subarray(0, 64));
   const found = STRANGERS.find(([begins]) => begins.test(text));
-  return found && `this looks like ${found[1]}: ${found[2]}`;
+  return found ? `this looks like ${found[1]}: ${found[2]}` : undefined;
 }
 
 // The first 16 bytes in hex and as text.
@@ -173,21 +172,21 @@ function dump(bytes: Uint8Array): string {
 const isInteger = (value: unknown): value is number | bigint =>
   typeof value === "bigint" || Number.isSafeInteger(value);
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-const isNot = (kind: string, must: string) =>
+const wrongKind = (kind: string, must: string) =>
   `must be ${must}, but it is ${kind}${kind === "bytes" ? ": leave out .encode() and b''" : ""}`;
 
-// The value of a field. `must` names the kinds that are allowed.
-function readField(map: Map<string, Uint8Array>, key: string, must = STR): Student["sid"] {
+// The value of a field that is of one of these kinds.
+function readField(map: Map<string, Uint8Array>, key: string, kinds = [STR]): Student["sid"] {
   const refuse = (reason: string) => new Fault("refused", `${key} ${reason}`);
   const value = map.get(key);
   if (!value) throw refuse(`is missing, the dict has: ${[...map.keys()].join(", ") || "none"}`);
   const kind = kindOf(value);
-  if (must.includes(INT) && (kind === INT || kind === "a float")) {
+  if (kinds.includes(INT) && (kind === INT || kind === "a float")) {
     const number = decode(value) as number | bigint;
     if (Number.isSafeInteger(Number(number))) return Number(number); // also a float like 1.0
     if (kind === INT) return number;
   }
-  if (kind !== STR) throw refuse(isNot(kind, must));
+  if (kind !== STR) throw refuse(wrongKind(kind, kinds.join(" or ")));
   const text = utf8.decode(content(value)); // with U+FFFD in the place of what is not UTF-8
   if (text.includes("\ufffd")) {
     throw refuse(`is not UTF-8, leave out .encode(): ${dump(content(value))}`);
@@ -196,21 +195,21 @@ function readField(map: Map<string, Uint8Array>, key: string, must = STR): Stude
   return text;
 }
 
-// Reads a message as a request; `following` are the bytes after it, for the error's text. `decode`
-// could change a name that is not UTF-8, unseen: so we look at the bytes of each field ourselves.
+// Reads a message as a request; `following` are the bytes after it, for the error's text. We look
+// at the bytes of each field ourselves: `decode` may change a name that is not UTF-8.
 function parseRequest(message: Uint8Array, following: Uint8Array): Student {
   const kind = kindOf(message);
   if (kind !== "a dict") {
-    const what = kind === INT ? "a number, a length or plain text" : kind;
+    const what = kind === INT ? "a number, a length or plain text" : kind; // "A" is the number 65
     const bytes = dump(new Uint8Array([...message.subarray(0, 17), ...following.subarray(0, 17)]));
-    const advice = recognize(content(message)) ?? `${PACK}, once and alone`;
+    const advice = recognize(content(message)) ?? `${PACK}, once and alone`; // packed JSON, maybe
     const expected = "expected a dict with the keys student_name, github_username and sid";
     throw new Fault("not-a-map", `${expected}, but ${what} came: ${advice} (${bytes})`);
   }
   const map = new Map<string, Uint8Array>(); // each key as text, each value as its bytes
   for (let at = message.length - content(message).length; at < message.length;) {
     const keyKind = kindOf(message, at);
-    if (keyKind !== STR) throw new Fault("malformed", `a key ${isNot(keyKind, STR)}`);
+    if (keyKind !== STR) throw new Fault("malformed", `a key ${wrongKind(keyKind, STR)}`);
     const keyEnd = findEnd(message, at, message.length, message.length);
     const key = utf8.decode(content(message, at, keyEnd));
     at = findEnd(message, keyEnd, message.length, message.length);
@@ -219,7 +218,7 @@ function parseRequest(message: Uint8Array, following: Uint8Array): Student {
   return {
     student_name: readField(map, "student_name") as string,
     github_username: readField(map, "github_username") as string,
-    sid: readField(map, "sid", `${INT} or ${STR}`),
+    sid: readField(map, "sid", [INT, STR]),
   };
 }
 // ----------------------------------------------------------------------------- one client --
@@ -240,10 +239,10 @@ const LEFT = "left without sending: see its error (`unpickling stack underflow`:
 const BUG = { event: "bug", message: "the server has failed, not you" };
 type Level = "debug" | "info" | "warn" | "error";
 const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "error" }; // or warn
-// Ends without an answer: the client did nothing wrong, or would not read it.
+// Ends without an answer: the client has done nothing wrong, is gone, or does not read.
 const UNANSWERED = ["closed", "left", "idle", "stalled", "reset"];
-// For more requests than one read can bring. A new array for each answer costs 4 % of a request.
-const ACKNOWLEDGEMENTS = new Uint8Array(READ_BYTES).fill(ACKNOWLEDGEMENT);
+// Enough for all requests of one read. A new array for each answer costs 4 % of a request.
+const ALL_ACKNOWLEDGED = new Uint8Array(READ_BYTES).fill(ACKNOWLEDGEMENT);
 type Wait = [limit: keyof typeof LIMITS, since: number]; // ms of performance.now()
 // What a session needs of its server. A new framer for each client costs 5 % of a visit.
 type Context = Required<Omit<ServeOptions, "signal">> & { framer: Framer; isTraced: boolean };
@@ -255,8 +254,8 @@ class Session {
   #hasSent = false; // whether the client has sent anything
   #hasHungUp = false; // whether we have ended the connection
   readonly #turn: Wait = ["turn", performance.now()];
-  #waitingFor: Wait = ["timeout", performance.now()];
-  #stoppingAt = Infinity;
+  #waitingFor: Wait = ["timeout", performance.now()]; // the limit that counts now, and since when
+  #stoppingAt = Infinity; // when the server was told to stop
 
   constructor(readonly conn: Deno.TcpConn, readonly server: Context) {
     const { hostname, port } = conn.remoteAddr;
@@ -267,27 +266,27 @@ class Session {
   async run(): Promise<void> {
     try {
       this.#log("debug", "wire", () => "accepted");
-      let reading: Promise<number | null> = this.server.framer.read(this.conn);
+      const { framer } = this.server;
+      const reading = framer.read(this.conn); // begins before the greeting: see #greet
       await this.#greet(reading);
-      for (let count; (count = await reading) !== null;) {
-        if (this.#hasHungUp) this.server.framer.reset(); // drops what has come: see #hangUp
+      for (let count = await reading; count !== null; count = await framer.read(this.conn)) {
+        if (this.#hasHungUp) framer.reset(); // drops what has come: see #hangUp
         else await this.#take(count);
-        reading = this.server.framer.read(this.conn);
       }
       await this.#hangUp(this.#ended());
     } catch (error) { // A read or the greeting has failed, maybe because we have closed.
       await this.#hangUp(this.#ended(error));
     } finally {
-      this.conn[Symbol.dispose]();
+      this.conn[Symbol.dispose](); // closes it, if it is not closed already
     }
   }
 
-  // Step 1. Most clients take one `recv` for one message. If one sends before it reads, greeting
-  // and answer could come in the same `recv`, and it would break. So we begin to read first: if
-  // bytes are here when the greeting is out, the answer waits EARLY_MS.
+  // Step 1. Most clients expect one message from each `recv`. One that sends before it reads could
+  // get greeting and answer in the same `recv`, and fail. So we begin to read, then greet; if its
+  // request has come by then, the answer waits EARLY_MS.
   async #greet(reading: Promise<number | null>): Promise<void> {
     let isEarly = false;
-    reading.then((count) => isEarly = count !== null, () => {}); // `run` sees a failure
+    reading.then((count) => isEarly = count !== null, () => {}); // if it fails, `run` handles it
     this.conn.setNoDelay(); // each answer goes out at once, however small it is
     await this.#send({ clientid: this.conn.remoteAddr.port });
     if (isEarly) await delay(EARLY_MS);
@@ -312,7 +311,7 @@ class Session {
     const { framer } = this.server;
     const students: Student[] = [];
     try {
-      for (let message; (message = framer.next()) !== undefined;) {
+      for (let message = framer.next(); message; message = framer.next()) {
         this.#log("debug", "wire", () => `received ${show(message)}`);
         students.push(parseRequest(message, framer.pending()));
         this.#log("debug", "wire", () => `which is ${inspect(students.at(-1))}`);
@@ -322,14 +321,14 @@ class Session {
         this.server.onRequests(students, this.#client);
         this.requests += students.length;
         this.#waitingFor = ["stalled", performance.now()];
-        await this.#send(ACKNOWLEDGEMENT, ACKNOWLEDGEMENTS.subarray(0, students.length));
-        const isWhole = framer.pending().length === 0;
-        if (!this.#hasHungUp) this.#waitingFor = [isWhole ? "idle" : "timeout", performance.now()];
+        await this.#send(ACKNOWLEDGEMENT, ALL_ACKNOWLEDGED.subarray(0, students.length));
+        const hasBegun = framer.pending().length > 0; // the next request
+        if (!this.#hasHungUp) this.#waitingFor = [hasBegun ? "timeout" : "idle", performance.now()];
       }
     }
   }
 
-  // One write as a rule; more where the kernel takes only a part.
+  // Sends a value, or bytes that mean it. The kernel may take only a part of them at a time.
   async #send(answer: Parameters<typeof encode>[0], bytes = encode(answer)): Promise<void> {
     this.#log("debug", "wire", () => `send ${show(bytes)}, which is ${inspect(answer)}`);
     try {
@@ -349,13 +348,13 @@ class Session {
     return new Fault("truncated", `a message was cut off after ${plural(unfinished, "byte")}`);
   }
 
-  // Hangs up when a limit has passed. All time limits are enforced here; the clock calls it.
+  // Hangs up when a limit has passed. The clock calls it; all limits on a client are enforced here.
   async checkLimits(): Promise<void> {
     const now = performance.now();
     if (this.#hasHungUp && now - this.#waitingFor[1] >= LINGER_MS) this.conn[Symbol.dispose]();
-    const isSilent = this.#waitingFor[0] === "idle"; // the client has its answer
-    const stopping = new Fault(isSilent ? "idle" : "stopping", "the server stops");
-    if (now - this.#stoppingAt >= (isSilent ? 0 : GRACE_MS)) await this.#hangUp(stopping);
+    // An idle client has its answer: if the server stops, there is nothing to wait for.
+    const [end, grace] = this.#waitingFor[0] === "idle" ? ["idle", 0] : ["stopping", GRACE_MS];
+    if (now >= this.#stoppingAt + grace) await this.#hangUp(new Fault(end, "the server stops"));
     for (const [event, since] of [this.#waitingFor, this.#turn]) {
       const [setting, words] = LIMITS[event];
       const ms = this.server[setting];
@@ -371,8 +370,8 @@ class Session {
   }
 
   // All ends of a client meet here: they are reported, and the client is told (not if UNANSWERED).
-  // To close with unread bytes in the kernel would reset the connection, and destroy the answer. So
-  // the close lingers: we end our side, and `run` drops what comes until the client closes, too.
+  // If we closed while bytes are unread, the kernel would send a reset, and the client could lose
+  // our answer. So we end only our side, and `run` drops what comes until the client closes, too.
   async #hangUp(error: unknown): Promise<void> {
     if (this.#hasHungUp) return;
     this.#hasHungUp = true;
@@ -396,7 +395,7 @@ class Session {
 // --------------------------------------------------------------------- the listening loop --
 /** What {@linkcode serve} takes, in the manner of `Deno.serve`. */
 export interface ServeOptions extends Partial<typeof DEFAULTS> {
-  /** Stops the server: no more accepts, up to 5 s for the current client, none if it is silent. */
+  /** Stops the server: no more accepts; the current client has 5 s, or 0 s if it is `idle`. */
   signal?: AbortSignal;
   /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
@@ -410,7 +409,7 @@ export interface ServeOptions extends Partial<typeof DEFAULTS> {
 export interface LabServer {
   /** The address that it listens at. */
   readonly addr: Deno.NetAddr;
-  /** Settles when it has stopped, with how many were printed. No client can make it fail. */
+  /** Settles when it has stopped: how many requests were printed, and from how many clients. */
   readonly finished: Promise<{ clients: number; requests: number }>;
 }
 
@@ -445,7 +444,7 @@ export function serve(options: ServeOptions = {}): LabServer {
         }
       } catch (error) { // The accept has failed, the listener is still open: loop again.
         const { name, message } = error as Error;
-        if (name === "NotConnected") { // It was reset in the queue: no reason to wait.
+        if (name === "NotConnected") { // The client has gone from the queue: no reason to wait.
           logger.debug(() => `A client was gone before its turn: ${message}`, { event: "gone" });
         } else {
           logger.error(`No accept, next try in ${pause} ms: ${message}`, { event: "accept" });
@@ -477,9 +476,9 @@ export interface SubmitOptions extends Pick<ServeOptions, "hostname" | "port"> {
 }
 
 /**
- * The lab's client: waits for the greeting as long as its turn takes, sends the student, and
+ * The lab's client: waits until it is its turn and the server greets, sends the student, and
  * settles when the server has acknowledged.
- * @throws {Fault} When the server refuses, leaves, is not the lab's, or is silent for 10 s then.
+ * @throws {Fault} When the server refuses, closes, is not the lab's, or does not answer in 10 s.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
   const { hostname, port, onGreeting, onWaiting } = { ...DEFAULTS, ...options };
@@ -520,16 +519,17 @@ async function receive(conn: Deno.TcpConn, framer: Framer, what: string): Promis
   }
 }
 // ------------------------------------------------------------------------ what is printed --
-// Writes whole lines. If a pipe is full and non-blocking (npx makes it so), a long write stops
-// somewhere. One of 4096 bytes at most (PIPE_BUF) is all or nothing, if a line ends at its end or
-// not in it: so we write such pieces. A new array for each line would cost 5 % of a request.
+// Writes whole lines. A full pipe that does not block (npx makes such) takes a part of a long write
+// and does not say how much. Of up to 4096 bytes (PIPE_BUF) it takes all or nothing. But Deno keeps
+// what is after the last line's end for later. So we write pieces that end where a line ends; only
+// a line that is longer is cut. A new array for each line would cost 5 % of a request.
 const encoder = new TextEncoder();
 const piece = new Uint8Array(4096);
 function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string): void {
   for (let text = line + "\n"; text !== "";) {
     let { read, written } = encoder.encodeInto(text, piece);
     read = text.lastIndexOf("\n", read - 1) + 1 || read;
-    written = piece.lastIndexOf(10, written - 1) + 1 || written;
+    written = piece.lastIndexOf(10, written - 1) + 1 || written; // 10 is "\n"
     text = text.slice(read);
     for (let rest = piece.subarray(0, written); rest.length > 0;) {
       try {
@@ -537,14 +537,14 @@ function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string):
       } catch (error) {
         const isFull = error instanceof Deno.errors.WouldBlock;
         if (!isFull && out === Deno.stdout) throw error;
-        if (!isFull) return; // nobody reads standard error any more, and the clients still count
+        if (!isFull) return; // nobody reads the log any more, but the server goes on
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // sleeps 1 ms
       }
     }
   }
 }
 
-// JSON readers round integers over 2 ** 53: those are strings.
+// Integers over 2 ** 53 become strings: most readers of JSON would round them.
 const plain = (_key: string, value: unknown) => typeof value === "bigint" ? `${value}` : value;
 const toJson = (fields: object) => escape(JSON.stringify({ time: new Date(), ...fields }, plain));
 
@@ -604,14 +604,14 @@ Usage: main.ts [options]
 Options and defaults (timeouts in seconds, 0: no limit; the client has --host and --port, too):
 ${OPTIONS.map(helpLine).join("")}  --help, --version`;
 
-// The value of an option, or the line that says what would be right. Seconds become ms.
+// Returns the value of an option, in ms if it is a time; or throws what would be right.
 function parseValue([name, , allowed]: Option, typed: string): string | number {
   if (typed.trim() === "") throw new Fault("usage", `--${name} needs a value, as --help shows`);
   const [min, max] = allowed;
   if (min === undefined || allowed.includes(typed)) return typed;
-  const [unit, ms] = name.endsWith("timeout") ? ["seconds", 1000] : ["an integer", 1];
+  const [unit, size] = name.endsWith("timeout") ? ["seconds", 1000] : ["an integer", 1];
   const value = /^[\d.]+$/.test(typed) ? +typed : NaN;
-  if (value >= +min && value <= +max && (ms > 1 || Number.isInteger(value))) return value * ms;
+  if (value >= +min && value <= +max && (size > 1 || Number.isInteger(value))) return value * size;
   const must = typeof min === "string" ? allowed.join(" or ") : `${unit} from ${min} to ${max}`;
   throw new Fault("usage", `--${name} must be ${must}, not ${typed}`);
 }
@@ -638,8 +638,8 @@ function parseOptions(args: string[], isClient: boolean): Values {
   }));
 }
 
-// The first of these signals stops the server. Those within 100 ms of it are the same: a terminal
-// sends ^C to all its processes, and a task runner sends it on. A later one ends it at once.
+// The first of these signals stops the server, a later one ends it at once. Those within 100 ms of
+// the first are the same: a terminal sends ^C to all its processes, and a task runner sends it on.
 const SIGNALS = ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM", "SIGHUP"] as const;
 async function runServer({ host, logLevel, logFormat, ...settings }: Values): Promise<void> {
   const stop = new AbortController();
