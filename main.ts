@@ -40,10 +40,10 @@ export class Fault extends Error {
 // ---------------------------------------------------------------------------- the framing --
 const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // in words for people
 const INVALID = "the byte c1, which MessagePack never uses";
-// A row is a format of the MessagePack specification, for all first bytes up to the next row. It
-// has the first byte, the kind, and how many bytes of data always follow. Where the size varies:
-// how many bytes the length field has, and what it counts. Without a length field, the count is in
-// the first byte: 0x92 is 0x90 + 2, a list of 2 values.
+// The formats of the MessagePack specification: [first byte, kind, bytes of data that always
+// follow, bytes of the length field, what the length counts]. A row is for all first bytes up to
+// the next row. Without a length field, the count is in the first byte: 0x92 is 0x90 + 2, a list
+// of 2 values. So the bytes 92 01 02 are the list [1, 2], and the next value begins at index 3.
 // deno-fmt-ignore
 const FORMATS: [first: number, kind: string, data?: number, length?: number, counts?: string][] = [
   [0x00, INT], // positive fixint; the negative ones come last
@@ -63,8 +63,8 @@ const kindOf = (bytes: Uint8Array, at = 0): string => FORMAT_OF[bytes[at]][1];
 const content = (bytes: Uint8Array, at = 0, end = bytes.length) =>
   bytes.subarray(at + 1 + (FORMAT_OF[bytes[at]][3] ?? 0), end);
 
-// Returns where the value that begins at `at` ends. As long as bytes are missing after `arrived`:
-// the smallest index that is possible, which is over `arrived`; or Infinity if it is over `limit`.
+// Returns the index after the value that begins at `at`. If it has not `arrived` whole: the least
+// index where it can end. If it is too long, this is over `limit`, and may be Infinity.
 function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, depth = 0): number {
   if (at >= arrived) return at + 1; // nothing of it is here, but it has a byte at least
   const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
@@ -206,7 +206,7 @@ function parseRequest(message: Uint8Array, following: Uint8Array): Student {
     const expected = "expected a dict with the keys student_name, github_username and sid";
     throw new Fault("not-a-map", `${expected}, but ${what} came: ${advice} (${bytes})`);
   }
-  const map = new Map<string, Uint8Array>(); // each key as text, each value as its bytes
+  const map = new Map<string, Uint8Array>(); // each value as its bytes; a key begins at `at`
   for (let at = message.length - content(message).length; at < message.length;) {
     const keyKind = kindOf(message, at);
     if (keyKind !== STR) throw new Fault("malformed", `a key ${wrongKind(keyKind, STR)}`);
@@ -235,11 +235,11 @@ const LIMITS = { // on a client: the setting, and what is said when it is over
   stalled: ["requestTimeout", "its answers were left unread for %s s"],
   turn: ["turnTimeout", "its turn of %s s is over"],
 } as const;
-const LEFT = "left without sending: see its error (`unpickling stack underflow`: that is pickle)";
+const LEFT = "left without sending. If it says `unpickling stack underflow`, it uses pickle";
 const BUG = { event: "bug", message: "the server has failed, not you" };
 type Level = "debug" | "info" | "warn" | "error";
 const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "error" }; // or warn
-// Ends without an answer: the client has done nothing wrong, is gone, or does not read.
+// Ends without {"error": ...}: the client has done nothing wrong, is gone, or does not read.
 const UNANSWERED = ["closed", "left", "idle", "stalled", "reset"];
 // Enough for all requests of one read. A new array for each answer costs 4 % of a request.
 const ALL_ACKNOWLEDGED = new Uint8Array(READ_BYTES).fill(ACKNOWLEDGEMENT);
@@ -252,7 +252,7 @@ class Session {
   requests = 0; // that are printed
   readonly #client: string; // its address, for the log
   #hasSent = false; // whether the client has sent anything
-  #hasHungUp = false; // whether we have ended the connection
+  #hasHungUp = false; // whether we have begun to close
   readonly #turn: Wait = ["turn", performance.now()];
   #waitingFor: Wait = ["timeout", performance.now()]; // the limit that counts now, and since when
   #stoppingAt = Infinity; // when the server was told to stop
@@ -348,7 +348,7 @@ class Session {
     return new Fault("truncated", `a message was cut off after ${plural(unfinished, "byte")}`);
   }
 
-  // Hangs up when a limit has passed. The clock calls it; all limits on a client are enforced here.
+  // Hangs up when a time limit has passed: all of them are enforced here, every CLOCK_MS.
   async checkLimits(): Promise<void> {
     const now = performance.now();
     if (this.#hasHungUp && now - this.#waitingFor[1] >= LINGER_MS) this.conn[Symbol.dispose]();
@@ -395,7 +395,7 @@ class Session {
 // --------------------------------------------------------------------- the listening loop --
 /** What {@linkcode serve} takes, in the manner of `Deno.serve`. */
 export interface ServeOptions extends Partial<typeof DEFAULTS> {
-  /** Stops the server: no more accepts; the current client has 5 s, or 0 s if it is `idle`. */
+  /** Stops the server: no more accepts; the current client has 5 s, or 0 s if it is answered. */
   signal?: AbortSignal;
   /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
@@ -519,10 +519,10 @@ async function receive(conn: Deno.TcpConn, framer: Framer, what: string): Promis
   }
 }
 // ------------------------------------------------------------------------ what is printed --
-// Writes whole lines. A full pipe that does not block (npx makes such) takes a part of a long write
-// and does not say how much. Of up to 4096 bytes (PIPE_BUF) it takes all or nothing. But Deno keeps
-// what is after the last line's end for later. So we write pieces that end where a line ends; only
-// a line that is longer is cut. A new array for each line would cost 5 % of a request.
+// Writes whole lines. A full pipe that does not block (npx makes such) may take a part of a long
+// write, and Deno does not say how much. Pieces of up to 4096 bytes (PIPE_BUF) that end where a
+// line ends are taken whole or not at all, and then we try again. Only a longer line is cut.
+// `piece` serves all lines: a new array for each of them would cost 5 % of a request.
 const encoder = new TextEncoder();
 const piece = new Uint8Array(4096);
 function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string): void {
