@@ -323,7 +323,7 @@ class Session {
         this.#waitingFor = ["stalled", performance.now()];
         await this.#send(ACKNOWLEDGEMENT, ALL_ACKNOWLEDGED.subarray(0, students.length));
         const hasBegun = framer.pending().length > 0; // the next request
-        if (!this.#hasHungUp) this.#waitingFor = [hasBegun ? "timeout" : "idle", performance.now()];
+        this.#waitingFor = [hasBegun ? "timeout" : "idle", performance.now()];
       }
     }
   }

@@ -1103,6 +1103,7 @@ const WRONG: [args: string[], says: string][] = [
   [["--log-level", "LOUD"], "--log-level must be DEBUG or INFO or WARN or ERROR, not LOUD"],
   [["--log-format", "xml"], "--log-format must be text or json, not xml"],
   [["--log-format", "a\nb"], "--log-format must be text or json, not a\\u000ab"],
+  [["--", "--port", "http"], "--port must be an integer from 0 to 65535, not http"],
   [["--no-host"], "Unknown option --no-host: there are --host"],
   [["--toString", "1"], "Unknown option --toString: there are --host"],
   [["server"], "Unexpected server: client comes first"],
@@ -1396,15 +1397,20 @@ runTest("no descriptors left: logged, waited out from 5 ms on, and served again"
   const limit = async (files: number) =>
     assert(await probe("prlimit", "--pid", String(pid), `--nofile=${files}:4096`) !== undefined);
   await submit(ALICE, { port });
-  await limit(3); // below the lowest number that is free
-  const waiting = submit(ALICE, { port });
-  for (const pause of [5, 10, 20, 40]) {
-    const line = await server.stderr.next();
-    assert(line?.startsWith(`ERROR No accept, next try in ${pause} ms: `), line);
+  for (let leftOver = 0; leftOver <= 5; leftOver += 5) { // at first no line of an earlier failure
+    await limit(3); // below the lowest number that is free
+    const waiting = submit(ALICE, { port });
+    let line = await server.stderr.next();
+    for (let i = 0; i < leftOver && !line?.includes(" 5 ms"); i++) {
+      line = await server.stderr.next();
+    }
+    for (const pause of [5, 10, 20, 40]) {
+      assert(line?.startsWith(`ERROR No accept, next try in ${pause} ms: `), line);
+      line = await server.stderr.next();
+    }
+    await limit(1024);
+    await waiting;
   }
-  await limit(1024);
-  await waiting;
-  await submit(ALICE, { port });
 }, PRLIMIT);
 
 // -------------------------------------------------------------------------------- the signals --
@@ -1553,6 +1559,21 @@ table("our client sends an integer for an integer", [
   const { sid: sent } = decode(request!) as unknown as Student;
   const isFloat = [0xca, 0xcb].includes(request!.at(-9)!) && typeof sid !== "string";
   assertEquals([typeof sent === "number" ? BigInt(sent) : sent, isFloat], [expected, false]);
+});
+
+netTest("our client sends a long request in as many writes as it takes", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const student = { ...ALICE, student_name: "x".repeat(4 << 20) }; // more than the kernel takes
+  const submitting = submit(student, { port: (listener.addr as Deno.NetAddr).port });
+  using conn = await listener.accept();
+  await conn.write(HELLO);
+  const framer = new Framer(8 << 20);
+  let sent: Uint8Array | undefined;
+  while (sent === undefined && await framer.read(conn) !== null) sent = framer.next();
+  await conn.write(bytes(1));
+  await submitting;
+  const { student_name } = decode(sent!) as unknown as Student;
+  assertEquals(student_name.length, student.student_name.length);
 });
 
 runTest("our client's --sid: digits are an integer, unless they would change", async () => {
