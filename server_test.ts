@@ -1830,6 +1830,8 @@ try: pickle.loads(b"")
 except EOFError as error: print("EOFError:", error)
 try: pickle.loads(b"\\x91")
 except ValueError as error: print("ValueError:", error)
+try: pickle.loads(b"\\xc1")
+except pickle.UnpicklingError as error: print("UnpicklingError:", error)
 day = datetime.date(2026, 1, 2)  # MessagePack has none
 with tempfile.TemporaryDirectory() as folder:
     with shelve.open(os.path.join(folder, "s")) as shelf: shelf["day"] = day
@@ -1841,7 +1843,11 @@ print(pickle.PickleError.__name__, pickle.HIGHEST_PROTOCOL >= 4)
   const [code, out, err] = await Process.python(["-c", script]).end();
   assertEquals([code, err], [0, []]);
   assert(out[0].startsWith("EOFError: ") && out[0].includes("closed"), out[0]);
-  assertEquals(out.slice(1), ["ValueError: Unpack failed: incomplete input", "PickleError True"]);
+  assertEquals(out.slice(1), [
+    "ValueError: Unpack failed: incomplete input",
+    "UnpicklingError: this is not MessagePack",
+    "PickleError True",
+  ]);
 }, PYTHON);
 
 runTest("python/pickle.py without msgpack: one line that says how to install it", async () => {

@@ -23,6 +23,10 @@ except ImportError:
     _msgpack = None
 
 
+class NotOneValue(UnpicklingError, ValueError):  # noqa: F821 - so a handler for either catches it
+    """The bytes are not one whole MessagePack value."""
+
+
 def _wants_real_pickle():
     """Whether dumps or loads was called from Python's library or an installed package."""
     caller = _sys._getframe(2).f_code.co_filename
@@ -49,11 +53,14 @@ def loads(data, /, **options):
     """The value of one whole MessagePack value. Arguments of pickle do nothing.
 
     Raises EOFError when there are no bytes, which is what recv gives when the other end has closed;
-    ValueError when they are not one whole value.
+    NotOneValue when they are not one whole value.
     """
     if _wants_real_pickle():
         return _real_loads(data, **options)
     _need_msgpack()
     if len(data) == 0:
         raise EOFError("no bytes to load: has the other end closed the connection?")
-    return _msgpack.unpackb(data, strict_map_key=False)
+    try:
+        return _msgpack.unpackb(data, strict_map_key=False)
+    except Exception as error:  # its FormatError, for example, has no text
+        raise NotOneValue(str(error) or "this is not MessagePack") from None

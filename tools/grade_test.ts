@@ -39,6 +39,8 @@ def serve(conn, client):
     greeting = pickle.dumps({"clientid": client + (fault == "wrong id")})
     if fault == "text greeting":
         greeting = b"Welcome"
+    if fault == "real pickle":
+        greeting = bytes.fromhex("80049514000000000000007d94")
     if fault != "late greeting":
         conn.sendall(greeting)
     unpacker, fed, asked = msgpack.Unpacker(strict_map_key=False), 0, 0
@@ -52,6 +54,8 @@ def serve(conn, client):
             if asked == 0 and fault == "dies on leaving":
                 sys.exit("nothing came")
             return
+        if fault == "echoes":
+            say("received", data)
         unpacker.feed(data)
         fed += len(data)
         if fault == "late greeting" and len(data) == fed:
@@ -105,13 +109,13 @@ if fault == "ticks":
     threading.Thread(target=tick, daemon=True).start()
 while True:
     conn, (_, client) = listener.accept()
-    say("New client", client)
+    say("New client", client, object())  # with its address in memory
     try:
         serve(conn, client)
     except DEADLY.get(fault, ()):
         raise
     except Exception as error:
-        if fault not in ("mute", "ticks") or isinstance(error, TimeoutError):
+        if fault not in ("mute", "echoes", "ticks") or isinstance(error, TimeoutError):
             say("Exception:", repr(error))
     conn.close()
     if fault == "one client":
@@ -127,6 +131,7 @@ const FAULTS: [fault: string, missed: string][] = [
   ["wrong id", "greets"],
   ["late greeting", "greets"],
   ["text greeting", "greets"],
+  ["real pickle", "greets"],
   ["says ok", "acknowledges"],
   ["other text", "prints"],
   ["one client", "serves the next"],
@@ -137,7 +142,8 @@ const FAULTS: [fault: string, missed: string][] = [
   ["dies on garbage", "garbage"],
   ["dies on a missing key", "missing key"],
   ["mute", "reports exceptions"],
-  ["ticks", "reports exceptions"], // a line now and then is no report
+  ["echoes", "reports exceptions"], // what has come is no report, where nothing has come
+  ["ticks", "reports exceptions"], // a line now and then is none
   ["unaware", "reports leaving"],
   ["one recv", "two pieces"],
   ["answers once", "two in one"],
@@ -162,7 +168,7 @@ const ALLOWED = ["net=127.0.0.1,[::1]", "run", "read", "write", "env=PYTHONPATH"
 const GRADER = ["run", ...configFlags(), ...ALLOWED.map((what) => `--allow-${what}`)]
   .concat(new URL("tools/grade.ts", ROOT).href);
 const grade = (...args: string[]) => run(Deno.execPath(), ...GRADER, ...args);
-const missedIn = (out: string) => out.match(/missed: (.*)$/m)?.[1];
+const missedIn = (out: string) => out.match(/missed: ([^;\n]*)/)?.[1];
 
 let lastPort = 20_000 + Deno.pid % 5000; // below those that the system gives to connections
 function freePort(): string {
@@ -220,14 +226,16 @@ test("a folder of servers: each is graded, whatever the others do", async () => 
     const { code, out, err } = await grade("--port", port, "--csv", csv, PYTHON, ...scripts);
     const lines = out.trim().split("\n");
     assertEquals([code, lines.map(missedIn)], [1, Object.values(missed)]);
-    assertEquals(err, lines.map((line, i) => `${i + 1}/5 ${line}\n`).join(""));
+    const progress = lines.map((line, i) => `${i + 1}/5 ${line.split(", missed")[0]}\n`);
+    assertEquals(err, progress.join(""));
     const rows = (await Deno.readTextFile(csv)).split("\r\n");
-    assertIncludes(rows[0], "server,says where,greets,acknowledges,");
-    assertEquals(rows[4], `${scripts[3]}${",pass".repeat(21)}`);
-    assertIncludes(rows[1], `${scripts[0]}${",pass".repeat(9)},miss: `);
+    assertIncludes(rows[0], "server,lab (of 12),beyond (of 9),says where,greets,acknowledges,");
+    assertEquals(rows[4], `${scripts[3]},12,9${",pass".repeat(21)}`);
+    assertIncludes(rows[1], `${scripts[0]},11,9${",pass".repeat(9)},miss: `);
     assertIncludes(rows[1], "the server ended: msgpack.exceptions.FormatError,pass,");
     assertIncludes(rows[2], ",miss: nobody accepts");
     assertIncludes(rows[2], "the server ended: no time today,not tested: nobody accepts");
+    assertIncludes(lines[1], "lab 0/12, beyond 0/9, missed: says where; not tested: 20");
   });
 });
 
@@ -282,6 +290,30 @@ test("^C while it grades ends the server, too", async () => {
   });
 });
 
+test("what a server leaves behind ends the grading: the next one could not be graded", async () => {
+  const port = freePort();
+  await withServers(port, ["none", "patient"], async (folder) => {
+    const [first, second] = ["none", "patient"].map((name) => `${folder}/${name}/server.py`);
+    const command = `[sys.executable, "${second}"]`;
+    const daemon = `import subprocess, sys; subprocess.Popen(${command}, start_new_session=True)`;
+    await Deno.writeTextFile(first, daemon);
+    const args = ["--port", port, "--csv", `${folder}/grades.csv`, PYTHON, first, second];
+    const { code, err } = await grade(...args);
+    await run("pkill", "-f", folder);
+    assertEquals([code, err.includes(`Port ${port} is in use`)], [1, true], err);
+  });
+});
+
+test("a Python without msgpack: the teacher's mistake, not the student's", async () => {
+  await withServers("12000", ["bob"], async (folder) => {
+    const script = `${folder}/bob/server.py`;
+    await Deno.writeTextFile(script, "import pickle\npickle.dumps(1)");
+    const { code, err } = await grade("--port", freePort(), PYTHON, "-S", script);
+    assertEquals([code, err.split("\n").length], [1, 2]);
+    assertIncludes(err, "Python's msgpack is missing");
+  });
+});
+
 test("what cannot be graded: said in a line", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const port = String(listener.addr.port);
@@ -291,6 +323,8 @@ test("what cannot be graded: said in a line", async () => {
   const { code, out, err } = await grade("--port", freePort(), "no-such-program");
   assertEquals([code, out, err.split("\n").length], [1, "", 2]);
   assertIncludes(err, "no-such-program");
+  const gone = await grade("--port", freePort());
+  assertEquals([gone.code, gone.err.endsWith("start the server first\n")], [1, true]);
 });
 
 test("a wrong command line: one line, exit status 2; --help in one screen", async () => {
@@ -298,6 +332,11 @@ test("a wrong command line: one line, exit status 2; --help in one screen", asyn
     ["Name a command"],
     ["Name a command", "--silence", "3"],
     ["Unknown option --prot", "--prot", "12000", PYTHON, "server.py"],
+    ["There is no file ../nobody/server.py", PYTHON, "../nobody/server.py"],
+    ["--csv has to come before", PYTHON, "main.ts", "--csv", "grades.csv"],
+    ["--csv needs a name", "--csv", PYTHON, "main.ts"],
+    ["--csv needs a name", "--csv"],
+    ["--port must be", "--port=0", PYTHON, "main.ts"],
     ["--port must be", "--port", "x", PYTHON, "server.py"],
     ["--silence must be", "--silence", "99", PYTHON, "server.py"],
     ["--port must be", "--port"],
