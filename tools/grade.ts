@@ -14,6 +14,7 @@ const START_MS = 8000; // until a server accepts
 const ANSWER_MS = 2000; // for a greeting, an answer, or the end after ^C
 const CHECK_MS = 25_000;
 const RUN_MS = 60_000; // for all checks of a server
+const ENDING_MS = 200; // for a server that an error ends
 const WORDS_MS = 500; // for printed words, which may arrive after the answer
 const FIRST_MS = 20; // in which a server may close before its client
 const MOMENT_MS = 100; // to greet, to close after a client, to read the first of two pieces
@@ -175,7 +176,7 @@ class Grading {
         if (!(error instanceof Miss || error instanceof NotTested)) throw error;
         result.verdict = error instanceof Miss ? "miss" : "not tested";
         result.seen = error.message;
-        if (error instanceof Miss && await until(() => this.server?.hasEnded, WORDS_MS)) {
+        if (error instanceof Miss && await until(() => this.server?.hasEnded, ENDING_MS)) {
           result.seen += `; the server ended: ${this.lastLine()}`;
         }
         if (this.lastLine().startsWith("Python's msgpack is missing")) throw Error(this.lastLine());
@@ -409,7 +410,7 @@ const CHECKS: Check[] = [
   ["beyond", "long name", (lab) => prints(lab, "Anna".repeat(975)), "A name of 3900 bytes",
     "its line", "Read up to 4096 bytes, and go on reading until the value is whole."],
   ["beyond", "silent client", isPatient, "A client stays silent", "another is served before long",
-    "Give the client's socket a time limit: conn.settimeout(3), and catch TimeoutError."],
+    "Give the client's socket a time limit: conn.settimeout(2), and catch TimeoutError."],
   ["beyond", "forged line", resistsForgery, "A name has a line break and a second line in it",
     "no such line", 'Print "".join(c if c.isprintable() else "?" for c in name), or refuse it.'],
   ["beyond", "starts again", startsAgain, "The server ends with a client connected, and is started",
@@ -428,7 +429,7 @@ A server is started in the folder of its script with the project's python/ in PY
 "import pickle" speaks MessagePack. One that runs already is not tested for what it prints.
 
   --port 12000      where the server listens if it does not say so
-  --silence 15      seconds that a silent client may keep the next one out (with --csv: 4)
+  --silence 15      seconds that a silent client may keep the next one out (with --csv: 3)
   --csv grades.csv  the file for many servers, each without arguments; it is overwritten
 
 Limits: ${START_MS} ms to start, ${ANSWER_MS} to answer, ${CHECK_MS} for a check, ${RUN_MS} for all.
@@ -445,7 +446,7 @@ function parse(words: string[]) {
   }
   const csv = given["--csv"];
   const port = Number(given["--port"] || 12000);
-  const silence = Number(given["--silence"] || (csv === "" ? 15 : 4));
+  const silence = Number(given["--silence"] || (csv === "" ? 15 : 3));
   const first = words.findIndex((word, i) => i > 0 && isFile(word)); // behind the interpreter
   if (!(port > 0 && port < 65536)) throw new UsageError("--port must be from 1 to 65535");
   if (!(silence > 0 && silence <= 20)) throw new UsageError("--silence must be from 1 to 20");
