@@ -46,8 +46,9 @@ async function report(): Promise<void> {
   Deno.exit();
 }
 
+const PYTHON = "/usr/bin/python3";
 /** The same work in Python: its C unpacker, a line for each request, one send for each recv. */
-const PYTHON = `
+const PYTHON_SERVER = `
 import msgpack, resource, socket, sys, threading
 def report():
     while sys.stdin.buffer.read(1):
@@ -103,7 +104,7 @@ class Server {
   /** Starts one of this kind: "raw", "python", or the address of a main.ts. */
   static async start(kind: string, isPinned: boolean): Promise<Server> {
     const run = kind === "python"
-      ? ["/usr/bin/python3", "-c", PYTHON]
+      ? [PYTHON, "-c", PYTHON_SERVER]
       : [Deno.execPath(), "run", ...configFlags(), "-A", "tools/bench.ts", "--serve", kind];
     const server = new Server(isPinned ? ["taskset", "-c", "1", ...run] : run);
     server.port = Number((await server.#lines.read()).value);
@@ -206,6 +207,14 @@ function timeOf(body: () => unknown, count: number): number {
   return (performance.now() - start) * 1000 / count;
 }
 
+function hasPython(): boolean {
+  try {
+    return new Deno.Command(PYTHON, { args: ["-c", "import msgpack"] }).outputSync().success;
+  } catch { // there is no such program
+    return false;
+  }
+}
+
 /** All servers that the run needs, and the figures of ours against each of them. */
 async function main(others: string[]): Promise<void> {
   const isPinned = pin();
@@ -228,9 +237,7 @@ async function main(others: string[]): Promise<void> {
     batch,
     () => timeOf(() => decode(REQUEST), 50_000),
   );
-  if (
-    new Deno.Command("/usr/bin/python3", { args: ["-c", "import msgpack"] }).outputSync().success
-  ) {
+  if (hasPython()) {
     const python = await Server.start("python", isPinned);
     await compare(
       "a request that does not wait; Python",
