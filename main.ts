@@ -34,7 +34,7 @@ const GRACE_MS = 5000; // for the current client to finish when the server stops
 export class Fault extends Error {
   /** A fault. The log gets both; the client, as a rule, gets `{"error": message}`. */
   constructor(readonly event: string, message: string) {
-    super(message);
+    super(message.slice(0, 400)); // it may name keys, which can be long
   }
 }
 // ---------------------------------------------------------------------------- the framing --
@@ -68,7 +68,7 @@ const content = (bytes: Uint8Array, at = 0, end = bytes.length) =>
 function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, depth = 0): number {
   if (at >= arrived) return at + 1; // nothing of it is here, but it has a byte at least
   const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
-  if (kind === EXT || kind === INVALID) throw new Fault("malformed", `${kind}: a request has none`);
+  if (kind === EXT || kind === INVALID) throw new Fault("malformed", `${kind}: the lab has none`);
   let end = at + 1 + lengthField;
   if (end > arrived) return end; // the length field is not complete
   let count = lengthField > 0 ? 0 : bytes[at] - first;
@@ -150,7 +150,7 @@ const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
   [/^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/, "a Python pickle", "use msgpack.packb and unpackb"],
   [/^\s*[[{(]\s*'/, "the text of a Python dict", `${PACK}, not str() or repr()`],
   [/^\s*[[{"]/, "JSON text", `${PACK}, not json.dumps()`],
-  [/^(GET|HEAD|POST|PUT|DELETE|OPTIONS) /, "HTTP", "use a socket and msgpack.packb(d)"],
+  [/^[A-Z]{3,7} (\/|\*|\w+:)|^HTTP\//, "HTTP", "use a socket and msgpack.packb(d)"],
   [/^\cV\cC/, "TLS, as of https", "the lab is plain TCP"],
   [/^PROXY |^\r\n\r\n\0\r\nQUIT\n/, "HAProxy's PROXY header", "leave out its option send-proxy"],
 ];
@@ -201,8 +201,8 @@ function parseRequest(message: Uint8Array, following: Uint8Array): Student {
   const kind = kindOf(message);
   if (kind !== "a dict") {
     const what = kind === INT ? "a number, a length or plain text" : kind; // "A" is the number 65
-    const bytes = dump(new Uint8Array([...message.subarray(0, 17), ...following.subarray(0, 17)]));
     const advice = recognize(content(message)) ?? `${PACK}, once and alone`; // packed JSON, maybe
+    const bytes = dump(new Uint8Array([...message.subarray(0, 17), ...following.subarray(0, 17)]));
     const expected = "expected a dict with the keys student_name, github_username and sid";
     throw new Fault("not-a-map", `${expected}, but ${what} came: ${advice} (${bytes})`);
   }
@@ -225,7 +225,9 @@ function parseRequest(message: Uint8Array, following: Uint8Array): Student {
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const show = (bytes: Uint8Array) => `${plural(bytes.length, "byte")}: ${dump(bytes)}`;
-const inspect = (value: unknown) => Deno.inspect(value, { breakLength: Infinity, compact: true });
+const inspect = (value: unknown) =>
+  // in one line, also an error
+  Deno.inspect(value, { breakLength: Infinity, compact: true }).replace(/\n\s*/g, " ");
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu; // could forge lines, move the cursor
 const escape = (text: string): string =>
   text.replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
@@ -270,14 +272,16 @@ class Session {
       const reading = framer.read(this.conn); // begins before the greeting: see #greet
       await this.#greet(reading);
       for (let count = await reading; count !== null; count = await framer.read(this.conn)) {
+        this.#log("debug", "wire", () => `recv brought ${plural(count!, "byte")}`);
         if (this.#hasHungUp) framer.reset(); // drops what has come: see #hangUp
-        else await this.#take(count);
+        else await this.#take();
       }
       await this.#hangUp(this.#ended());
     } catch (error) { // A read or the greeting has failed, maybe because we have closed.
       await this.#hangUp(this.#ended(error));
     } finally {
       this.conn[Symbol.dispose](); // closes it, if it is not closed already
+      this.#log("debug", "wire", () => "closed by the server");
     }
   }
 
@@ -292,8 +296,7 @@ class Session {
     if (isEarly) await delay(EARLY_MS);
   }
 
-  async #take(count: number): Promise<void> {
-    this.#log("debug", "wire", () => `recv brought ${plural(count, "byte")}`);
+  async #take(): Promise<void> {
     if (this.#waitingFor[0] === "idle") this.#waitingFor = ["timeout", performance.now()];
     const first = this.#hasSent ? undefined : this.server.framer.pending();
     this.#hasSent = true;
@@ -341,7 +344,6 @@ class Session {
   // Step 4: what it means that the client's stream has ended, or that its socket fails.
   #ended(error?: unknown): Fault {
     const unfinished = this.server.framer.pending().length;
-    if (error instanceof Fault) return error;
     if (!this.#hasSent) return new Fault("left", LEFT);
     if (error) return new Fault("reset", `left or crashed before it read its answer (${error})`);
     if (unfinished === 0) return new Fault("closed", "closed by the client");
@@ -353,7 +355,7 @@ class Session {
     const now = performance.now();
     if (this.#hasHungUp && now - this.#waitingFor[1] >= LINGER_MS) this.conn[Symbol.dispose]();
     // An idle client has its answer: if the server stops, there is nothing to wait for.
-    const [end, grace] = this.#waitingFor[0] === "idle" ? ["idle", 0] : ["stopping", GRACE_MS];
+    const [end, grace] = this.#waitingFor[0] === "idle" ? ["closed", 0] : ["stopping", GRACE_MS];
     if (now >= this.#stoppingAt + grace) await this.#hangUp(new Fault(end, "the server stops"));
     for (const [event, since] of [this.#waitingFor, this.#turn]) {
       const [setting, words] = LIMITS[event];
@@ -376,14 +378,12 @@ class Session {
     if (this.#hasHungUp) return;
     this.#hasHungUp = true;
     this.#waitingFor = ["stalled", performance.now()]; // only its time is used, for LINGER_MS
-    this.server.framer.reset();
     const { event, message } = error instanceof Fault ? error : BUG;
     const text = error instanceof Fault ? message : `a fault of the server: ${inspect(error)}`;
     this.#log(LEVELS[event] ?? "warn", event, () => text);
     if (UNANSWERED.includes(event)) return this.conn[Symbol.dispose]();
     await this.#send({ error: message }).catch(() => {}); // the client may be gone
     await this.conn.closeWrite().catch(() => {});
-    this.#log("debug", "wire", () => "closed by the server");
   }
 
   #log(level: Level, event: string, text: () => string): void {
@@ -463,7 +463,7 @@ export function serve(options: ServeOptions = {}): LabServer {
   }
   settings.onListen(addr);
   if (signal?.aborted) stop();
-  signal?.addEventListener("abort", stop, { once: true });
+  signal?.addEventListener("abort", stop);
   return { addr, finished: acceptClients() };
 }
 // ----------------------------------------------------------------------- the client's side --
@@ -485,38 +485,38 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
   using conn = await Deno.connect({ hostname, port });
   const framer = new Framer();
   let timer = setTimeout(() => onWaiting?.(), 1000);
-  const greeting = await receive(conn, framer, "greeting").finally(() => clearTimeout(timer));
-  const { clientid } = Object(greeting);
-  if (!isInteger(clientid)) throw refusal("greeting", greeting);
-  onGreeting?.(Number(clientid));
+  const isGreeting = (value: unknown) => isInteger(Object(value).clientid);
+  const greeting = await receive(conn, framer, "greeting", isGreeting)
+    .finally(() => clearTimeout(timer));
+  onGreeting?.(Number(Object(greeting).clientid));
   // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
   const sid = isInteger(student.sid) ? BigInt(student.sid) : student.sid;
   let request = encode({ ...student, sid });
   while (request.length > 0) request = request.subarray(await conn.write(request));
   const late = new Fault("answer", "the server has the request, but no acknowledgement in 10 s");
   const timeout = new Promise((_, reject) => timer = setTimeout(reject, 10_000, late));
-  const answer = await Promise.race([receive(conn, framer, "acknowledgement"), timeout])
+  const isOne = (value: unknown) => isInteger(value) && Number(value) === ACKNOWLEDGEMENT;
+  await Promise.race([receive(conn, framer, "acknowledgement", isOne), timeout])
     .finally(() => clearTimeout(timer));
-  if (!isInteger(answer) || Number(answer) !== ACKNOWLEDGEMENT) throw refusal("answer", answer);
 }
 
-function refusal(what: string, value: unknown): Fault {
-  const { error } = Object(value);
-  if (typeof error === "string") return new Fault("answer", `the server refused: ${error}`);
-  return new Fault("answer", `not the lab's server: its ${what} is ${inspect(value)}`);
-}
-
-async function receive(conn: Deno.TcpConn, framer: Framer, what: string): Promise<unknown> {
-  for (;;) {
+// Waits for the next value. What is not right is named, as in the log of the server.
+type Test = (value: unknown) => boolean;
+async function receive(conn: Deno.TcpConn, framer: Framer, what: string, isRight: Test) {
+  const fail = (text: string) => new Fault("answer", text);
+  for (let count: number | null = 0; count !== null; count = await framer.read(conn)) {
+    const came = framer.pending();
     const message = framer.next();
-    if (message !== undefined) return decode(message);
-    const count = await framer.read(conn);
-    if (count === null) throw new Fault("answer", `the server has closed without its ${what}`);
-    const stranger = recognize(framer.pending());
-    if (stranger !== undefined) {
-      throw new Fault("answer", `the server's ${what}: ${stranger.split(":")[0]}`);
-    }
+    if (message === undefined) continue;
+    const value = decode(message);
+    if (isRight(value)) return value;
+    const { error } = Object(value);
+    if (typeof error === "string") throw fail(`the server refused: ${error}`);
+    const stranger = recognize(came);
+    if (stranger) throw fail(`the server's ${what}: ${stranger.split(":")[0]}`);
+    throw fail(`not the lab's server: its ${what} is ${inspect(value)} (${dump(came)})`);
   }
+  throw fail(`the server has closed without a whole ${what}`);
 }
 // ------------------------------------------------------------------------ what is printed --
 // Writes whole lines. A full pipe that does not block (npx makes such) may take a part of a long
