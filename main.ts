@@ -147,7 +147,7 @@ export interface Student {
 const PACK = "send msgpack.packb(d), where d is a dict with the three keys";
 // Data of other programs: how it begins (\cB is byte 0x02, \cV 0x16), its name, and the advice.
 const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
-  [/^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/, "a Python pickle", "use msgpack.packb and unpackb"],
+  [/^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/, "a Python pickle", "use msgpack, or PYTHONPATH=python"],
   [/^\s*[[{(]\s*'/, "the text of a Python dict", `${PACK}, not str() or repr()`],
   [/^\s*[[{"]/, "JSON text", `${PACK}, not json.dumps()`],
   [/^[A-Z]{3,7} (\/|\*|\w+:)|^HTTP\//, "HTTP", "use a socket and msgpack.packb(d)"],
@@ -201,7 +201,7 @@ function parseRequest(message: Uint8Array, following: Uint8Array): Student {
   const kind = kindOf(message);
   if (kind !== "a dict") {
     const what = kind === INT ? "a number, a length or plain text" : kind; // "A" is the number 65
-    const advice = recognize(content(message)) ?? `${PACK}, once and alone`; // packed JSON, maybe
+    const advice = recognize(content(message)) ?? `${PACK}, packed once and alone`; // packed JSON?
     const bytes = dump(new Uint8Array([...message.subarray(0, 17), ...following.subarray(0, 17)]));
     const expected = "expected a dict with the keys student_name, github_username and sid";
     throw new Fault("not-a-map", `${expected}, but ${what} came: ${advice} (${bytes})`);
@@ -237,7 +237,7 @@ const LIMITS = { // on a client: the setting, and what is said when it is over
   stalled: ["requestTimeout", "its answers were left unread for %s s"],
   turn: ["turnTimeout", "its turn of %s s is over"],
 } as const;
-const LEFT = "left without sending. If it says `unpickling stack underflow`, it uses pickle";
+const LEFT = "left without sending. `unpickling stack underflow`? Run it with PYTHONPATH=python";
 const BUG = { event: "bug", message: "the server has failed, not you" };
 type Level = "debug" | "info" | "warn" | "error";
 const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "error" }; // or warn
@@ -343,11 +343,11 @@ class Session {
 
   // Step 4: what it means that the client's stream has ended, or that its socket fails.
   #ended(error?: unknown): Fault {
-    const unfinished = this.server.framer.pending().length;
+    const rest = this.server.framer.pending().length;
     if (!this.#hasSent) return new Fault("left", LEFT);
     if (error) return new Fault("reset", `left or crashed before it read its answer (${error})`);
-    if (unfinished === 0) return new Fault("closed", "closed by the client");
-    return new Fault("truncated", `a message was cut off after ${plural(unfinished, "byte")}`);
+    if (rest === 0) return new Fault("closed", "closed by the client");
+    return new Fault("truncated", `the client closed after ${plural(rest, "byte")} of a message`);
   }
 
   // Hangs up when a time limit has passed: all of them are enforced here, every CLOCK_MS.

@@ -630,7 +630,7 @@ const FAULTS: [name: string, stream: Uint8Array, event: string, ...words: string
   ["nil", encode(null), "not-a-map", NOT_A_MAP, "None came"],
   ["a bool", encode(false), "not-a-map", NOT_A_MAP, "a bool came"],
   ["a float", encode(0.5), "not-a-map", NOT_A_MAP, "a float came"],
-  ["packed twice", encode(REQUEST), "not-a-map", NOT_A_MAP, "bytes came", "once and alone"],
+  ["packed twice", encode(REQUEST), "not-a-map", NOT_A_MAP, "bytes came", "packed once and alone"],
   ["0xc1", bytes(0xc1), "malformed", "c1, which MessagePack never uses"],
   ["an extension", bytes(0x81, 0xa3, "sid", 0xd4, 1, 2), "malformed", "extension type"],
   ["a timestamp", bytes(0x81, 0xa3, "sid", 0xd6, 0xff, 0, 0, 0, 0), "malformed", "extension type"],
@@ -687,7 +687,7 @@ netTest("a request of the limit's length is taken; a limit of one's own", async 
   includes(Deno.inspect(await other.receive()), `limit of ${REQUEST.length} bytes`);
 });
 
-const PICKLE: string[] = ["this looks like a Python pickle", "msgpack.packb"];
+const PICKLE: string[] = ["this looks like a Python pickle", "use msgpack"];
 const pickled = bytes("}", 0x94, 0x8c, 12, "student_name", 0x94, 0x8c, 5, "Alice", 0x94, "s.");
 const framed = bytes(0x95, 30, 0, 0, 0, 0, 0, 0, 0, pickled);
 // deno-fmt-ignore
@@ -730,8 +730,8 @@ const ENDS: [name: string, go: (client: Client) => unknown, level: string, event
   ["half-closes without a request", (client) => client.conn.closeWrite(), "INFO", "left", "left without sending", []],
   ["leaves after its answer", (client) => client.pass(), "DEBUG", "closed", "closed by the client"],
   ["half-closes after its answer", async (client) => (await client.pass(), await client.conn.closeWrite()), "DEBUG", "closed", "", []],
-  ["leaves in the middle", async (client) => (await client.pass(), await client.send(REQUEST.subarray(0, 10))), "WARN", "truncated", "a message was cut off after 10 bytes"],
-  ["half-closes after a byte", async (client) => (await client.send(0x83), await client.conn.closeWrite()), "WARN", "truncated", "cut off after 1 byte", [{ error: "a message was cut off after 1 byte" }]],
+  ["leaves in the middle", async (client) => (await client.pass(), await client.send(REQUEST.subarray(0, 10))), "WARN", "truncated", "the client closed after 10 bytes of a message"],
+  ["half-closes after a byte", async (client) => (await client.send(0x83), await client.conn.closeWrite()), "WARN", "truncated", "closed after 1 byte", [{ error: "the client closed after 1 byte of a message" }]],
 ];
 
 table("ends", ENDS, async (_, go, level, event, words, ...[answers]) => {
@@ -1692,17 +1692,17 @@ const MISTAKES: Mistake[] = [
   [`s.send(json.dumps(list(d.values())).encode())`, "WARN", "JSON text"],
   [`s.send(dumps(json.dumps(d)))`, "WARN", "a string came", "JSON text", "json.dumps()"],
   [`s.send(dumps(json.dumps(d).encode()))`, "WARN", "bytes came", "JSON text"],
-  [`s.send(dumps(dumps(d)))`, "WARN", "bytes came", "once and alone", "student_"],
+  [`s.send(dumps(dumps(d)))`, "WARN", "bytes came", "packed once and alone", "student_"],
   [`s.send(dumps(list(d.values())))`, "WARN", "expected a dict with the keys student_name, github_username and sid", "a list came", "93 ab 41 6c 69 63 65"],
   [`[s.send(dumps(value)) for value in d.values()]`, "WARN", "expected a dict", "a string came", "Alice Brown"],
   [`s.send(dumps("Alice Brown"))`, "WARN", "expected a dict", "a string came", "Alice Brown"],
   [`s.send(b"Alice Brown")`, "WARN", "expected a dict", "a number, a length or plain text came", '"Alice Brown"', "msgpack.packb(d)"],
-  [`b = dumps(d); s.send(struct.pack(">I", len(b)) + b)`, "WARN", "expected a dict", "00 00 00 3a 83 ac", "once and alone"],
-  [`b = dumps(d); s.send(b"%10d" % len(b) + b)`, "WARN", "expected a dict", '58.', "once and alone"],
-  [`b = dumps(d); s.send(b"%-10d" % len(b) + b)`, "WARN", "expected a dict", '"58   ', "once and alone"],
+  [`b = dumps(d); s.send(struct.pack(">I", len(b)) + b)`, "WARN", "expected a dict", "00 00 00 3a 83 ac", "packed once and alone"],
+  [`b = dumps(d); s.send(b"%10d" % len(b) + b)`, "WARN", "expected a dict", '58.', "packed once and alone"],
+  [`b = dumps(d); s.send(b"%-10d" % len(b) + b)`, "WARN", "expected a dict", '"58   ', "packed once and alone"],
   [`s.send(raw({key.encode(): value for key, value in d.items()}))`, "WARN", "a key must be a string, but it is bytes"],
   [`s.send(dumps(d)); select.select([s], [], []); s.close()`, "WARN", "left or crashed before it read its answer"],
-  [`s.send(dumps(d)[:20]); s.shutdown(socket.SHUT_WR)`, "WARN", "a message was cut off after 20 bytes"],
+  [`s.send(dumps(d)[:20]); s.shutdown(socket.SHUT_WR)`, "WARN", "the client closed after 20 bytes of a message"],
   [`s.close()`, "INFO", "left without sending"],
 ];
 const PICKLES: Mistake[] = [
@@ -1710,14 +1710,14 @@ const PICKLES: Mistake[] = [
     `loads(s.recv(4096)); s.send(dumps(d))`,
     "INFO",
     "left without sending",
-    "pickle",
+    "PYTHONPATH=python",
     "unpickling stack underflow",
   ],
   ...[0, 1, 2, 3, 4, 5].map((protocol): Mistake => [
     `s.send(dumps(d, ${protocol}))`,
     "WARN",
     "a Python pickle",
-    "use msgpack.packb and unpackb",
+    "use msgpack, or PYTHONPATH=python",
   ]),
 ];
 
