@@ -225,8 +225,8 @@ function parseRequest(message: Uint8Array, following: Uint8Array): Student {
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const show = (bytes: Uint8Array) => `${plural(bytes.length, "byte")}: ${dump(bytes)}`;
+// As text, in one line: an error would have more.
 const inspect = (value: unknown) =>
-  // in one line, also an error
   Deno.inspect(value, { breakLength: Infinity, compact: true }).replace(/\n\s*/g, " ");
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu; // could forge lines, move the cursor
 const escape = (text: string): string =>
