@@ -786,10 +786,12 @@ netTest("lingering close: who never stops sending is dropped after a second", as
   await using lab = new Lab();
   using client = await lab.connect();
   using next = await lab.connect();
+  const start = performance.now();
   const flooding = (async () => {
     for (const flood = new Uint8Array(65536).fill(0xc1);;) await client.conn.write(flood);
   })().catch(() => {});
   await next.greeting();
+  assert(performance.now() - start >= 1000);
   await flooding;
   await lab.warning(client, "malformed");
 });
@@ -1995,7 +1997,12 @@ runTest("the README: its options, events, commands and names are those of the co
 
   const { tasks } = JSON.parse(await read("deno.json"));
   for (const [, task] of readme.matchAll(/deno task ([\w:]+)/g)) assert(task in tasks, task);
-  for (const [, name] of readme.matchAll(/`([a-z]\w*)\(\)`/g)) includes(code, name);
+  const hints = readme.split("| hint ")[1].split("\n\n")[0].split("\n").slice(2);
+  const places = hints.flatMap((row) => [...row.split("|").at(-2)!.matchAll(/`(#?\w+)`/g)]);
+  assert(places.length > 6);
+  for (const [, name] of places) {
+    assert(new RegExp(`(class|function) ${name}\\b|^  async ${name}\\(`, "m").test(code), name);
+  }
   for (const [, file] of readme.matchAll(/`([\w./]+\.(?:ts|py|json|lock))`/g)) await read(file);
 });
 
