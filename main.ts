@@ -14,13 +14,13 @@ import project from "./deno.json" with { type: "json" };
 export type { LevelName, Logger };
 /** The settings of a server, with their defaults. The timeouts are in ms, and 0 is no limit. */
 export const DEFAULTS = {
-  hostname: "127.0.0.1",
-  port: 12000, // 0 is any free one
-  backlog: 128, // the lab's 10 are too few for a class that starts at once
-  requestTimeout: 10_000, // for a whole request, and for reading an answer
-  keepAliveTimeout: 2_000, // for silence after an answer: most clients of this lab never close
-  turnTimeout: 60_000, // for the whole visit of one client
-  maxMessageBytes: 4096, // a request of the lab takes about 80
+  /** The address to listen at. */ hostname: "127.0.0.1",
+  /** The TCP port; 0 is any free one. */ port: 12000,
+  /** The length of the kernel's queue: the lab's 10 are too few for a class. */ backlog: 128,
+  /** For a whole request, and for a client to read an answer. */ requestTimeout: 10_000,
+  /** For silence after an answer: most clients of this lab never close. */ keepAliveTimeout: 2_000,
+  /** For the whole visit of one client. */ turnTimeout: 60_000,
+  /** The longest request; one of the lab takes about 80 bytes. */ maxMessageBytes: 4096,
 };
 const ACKNOWLEDGEMENT = 1; // the lab's answer to a request; as MessagePack it is the byte 01
 const MAX_DEPTH = 64; // lists and dicts within each other
