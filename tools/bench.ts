@@ -33,8 +33,9 @@ async function serveRaw(): Promise<void> {
 /** The server of a main.ts, with no limit on a client: its line at the start goes to standard error. */
 async function serveOurs(main: string): Promise<void> {
   const { serve } = await import(main);
-  const none = { requestTimeout: 0, keepAliveTimeout: 0, turnTimeout: 0, idleTimeout: 0 };
-  serve({ port: 0, ...none, onListen: ({ port }: Deno.NetAddr) => console.error(port) });
+  const none = { requestTimeout: 0, keepAliveTimeout: 0, turnTimeout: 0 };
+  const first = { idleTimeout: 0 }; // the name in version 1
+  serve({ port: 0, ...none, ...first, onListen: ({ port }: Deno.NetAddr) => console.error(port) });
 }
 
 /** For each byte that comes in: the CPU time (us) and the resident size (bytes) of this process. */

@@ -179,7 +179,9 @@ class Grading {
         if (error instanceof Miss && await until(() => this.server?.hasEnded, ENDING_MS)) {
           result.seen += `; the server ended: ${this.lastLine()}`;
         }
-        if (this.lastLine().startsWith("Python's msgpack is missing")) throw Error(this.lastLine());
+        if (this.lastLine().startsWith("Python's msgpack is missing")) {
+          throw new Error(this.lastLine());
+        }
       }
       deadline = Infinity;
       // A server that may serve one client only, or is in an unknown state, starts afresh.
