@@ -1,11 +1,12 @@
 /**
- * Chooses where the packages of `@std` come from, for the tasks of deno.json: prints the name of the
- * configuration. That is deno.json, unless the registry JSR cannot be reached: then it is
- * npm/deno.json. The choice and its reason stand on standard error, for the person at the terminal.
+ * Chooses where the packages of `@std` come from, for the tasks of deno.json: prints the flag that
+ * follows `deno run`. That is nothing, which means deno.json, unless the registry JSR cannot be
+ * reached: then it is npm/deno.json. The choice and its reason stand on standard error, for the
+ * person at the terminal.
  *
- * Only this one failure leads to npm. What else is wrong (an integrity in deno.lock that does not
- * fit, say) ends this program and so the task, with Deno's own message. main.ts is not loaded here:
- * what is wrong with it is seen when the task runs it.
+ * Only this one failure leads to npm. Where something else is wrong (an integrity in deno.lock that
+ * does not fit, say) Deno's own message says it, and the task goes on with deno.json and meets it
+ * again. main.ts is not loaded here: what is wrong with it is seen when the task runs it.
  *
  * @module
  */
@@ -19,7 +20,7 @@ async function loadFromJsr(): Promise<void> {
   await import("@std/msgpack");
 }
 
-/** Whether a package could not be had, other than one that is there and wrong. */
+/** Whether the registry did not give what it has to say of a package. */
 function isUnreachable(error: unknown): error is Error {
   return error instanceof TypeError && error.message.startsWith("JSR package ");
 }
@@ -27,9 +28,8 @@ function isUnreachable(error: unknown): error is Error {
 try {
   await loadFromJsr();
   console.error("Packages: deno.json, from JSR");
-  console.log("deno.json");
 } catch (error) {
   if (!isUnreachable(error)) throw error;
   console.error(`Packages: npm/deno.json, since JSR cannot be reached: ${error.message}`);
-  console.log("npm/deno.json");
+  console.log("--config=npm/deno.json");
 }

@@ -1,0 +1,53 @@
+/**
+ * Makes executables of the server for students, in `dist/`: `deno task compile`.
+ *
+ * Deno fetches for each system the runtime that the executable begins with. Where one cannot be had,
+ * the others are made all the same, and the exit status is 1.
+ *
+ * @module
+ */
+
+import { configFlags, ROOT } from "./config.ts";
+
+/** A system that executables are made for, in Deno's words, and the name of the file. */
+interface Target {
+  readonly target: string;
+  readonly file: string;
+}
+
+const TARGETS: Target[] = [
+  { target: "x86_64-unknown-linux-gnu", file: "dist/lab-linux-x64" },
+  { target: "aarch64-unknown-linux-gnu", file: "dist/lab-linux-arm64" },
+  { target: "x86_64-apple-darwin", file: "dist/lab-macos-intel" },
+  { target: "aarch64-apple-darwin", file: "dist/lab-macos-apple-silicon" },
+  { target: "x86_64-pc-windows-msvc", file: "dist/lab-windows-x64.exe" },
+];
+
+function compile({ target, file }: Target): boolean {
+  const { success, stderr } = new Deno.Command(Deno.execPath(), {
+    args: [
+      "compile",
+      "--quiet",
+      ...configFlags(),
+      "--allow-net",
+      "--target",
+      target,
+      "--output",
+      file,
+      "main.ts",
+    ],
+    cwd: ROOT,
+  }).outputSync();
+  if (success) {
+    console.log(`ok      ${file}`);
+    return true;
+  }
+  const lines = new TextDecoder().decode(stderr).trim().split("\n");
+  console.log(`FAILED  ${file}: ${lines.join(" ").replaceAll(/\s+/g, " ")}`);
+  return false;
+}
+
+const wanted = TARGETS.filter(({ file }) => Deno.args.every((word) => file.includes(word)));
+const made = wanted.filter(compile);
+console.log(`${made.length} of ${wanted.length} executables are in dist/`);
+Deno.exit(made.length === wanted.length ? 0 : 1);
