@@ -1,8 +1,22 @@
 /**
- * Lab 3: an iterative TCP server. It (1) greets each client with its id, (2) takes the student's
- * name, GitHub user name and student id, (3) prints and acknowledges them, (4) turns to the next
- * client, whatever this one did. On the wire is MessagePack. `main.ts client` is the other end.
- * Run it with `deno run --allow-net main.ts`; `--help` says more.
+ * Lab 3: an iterative TCP server, and the client that belongs to it.
+ *
+ * The server takes one client after the other. For each one it does four steps:
+ *
+ * 1. It greets the client with an id.
+ * 2. It receives the student's name, GitHub user name and student id.
+ * 3. It prints them, and acknowledges them to the client.
+ * 4. It takes more requests from the same client, or the client closes. Then the next one is served.
+ *
+ * Whatever a client does, the server goes on. Each message is a MessagePack value
+ * (https://github.com/msgpack/msgpack/blob/master/spec.md). The README shows how to run it.
+ *
+ * The file begins with the lab itself: `serve` listens, `AcceptLoop` accepts one client after the
+ * other, and `Session` is the life of one client. Begin to read at `Session.run`. Behind that comes
+ * what they use: how a client's visit can end, how messages are found in a stream of bytes
+ * (`Framer`), how a message is read as a request, the client (`submit`), what is printed, and the
+ * command line.
+ *
  * @module
  */
 
@@ -11,130 +25,58 @@ import { BaseHandler, type LevelName } from "@std/log/base-handler";
 import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
 import project from "./deno.json" with { type: "json" };
+
 export type { LevelName, Logger };
-/** The settings of a server, with their defaults. The timeouts are in ms, and 0 is no limit. */
-export const DEFAULTS = {
-  /** The address to listen at. */ hostname: "127.0.0.1",
-  /** The TCP port; 0 is any free one. */ port: 12000,
-  /** The length of the kernel's queue: the lab's 10 are too few for a class. */ backlog: 128,
-  /** For a whole request, and for a client to read an answer. */ requestTimeout: 10_000,
-  /** For silence after an answer: most clients of this lab never close. */ keepAliveTimeout: 2_000,
-  /** For the whole visit of one client. */ turnTimeout: 60_000,
-  /** The longest request; one of the lab takes about 80 bytes. */ maxMessageBytes: 4096,
+
+/** The settings of a server. The timeouts are in ms, and 0 is no limit. */
+export interface Settings {
+  /** The address to listen at. */
+  hostname: string;
+  /** The TCP port; 0 is any free one. */
+  port: number;
+  /** How many clients can wait in the kernel's queue until they are accepted. */
+  backlog: number;
+  /** For a whole request, in ms; and for a client to read its answers. */
+  requestTimeout: number;
+  /** For silence after an answer, in ms. Most clients of this lab never close. */
+  keepAliveTimeout: number;
+  /** For the whole visit of one client, in ms. */
+  turnTimeout: number;
+  /** The longest request, in bytes. */
+  maxMessageBytes: number;
+}
+
+/** The settings that count where nothing else is said. */
+export const DEFAULTS: Settings = {
+  hostname: "127.0.0.1",
+  port: 12000,
+  backlog: 128, // With the lab's 10, most of a class of thirty would never be served.
+  requestTimeout: 10_000,
+  keepAliveTimeout: 2_000,
+  turnTimeout: 60_000,
+  maxMessageBytes: 4096, // A request of the lab takes about 80 bytes.
 };
-const ACKNOWLEDGEMENT = 1; // the lab's answer to a request; as MessagePack it is the byte 01
-const MAX_DEPTH = 64; // lists and dicts within each other
-const READ_BYTES = 16384; // that one read brings at the most
-const CLOCK_MS = 50; // how often the limits of the client are checked
-const EARLY_MS = 20; // between greeting and answer, if a client sends before it reads
-const LINGER_MS = 1000; // after an error: how long we wait for the client to close
-const GRACE_MS = 5000; // for the current client to finish when the server stops
 
-/** What went wrong, or how a connection ended: an event for programs, a message for people. */
-export class Fault extends Error {
-  /** A fault. The log gets both; the client, as a rule, gets `{"error": message}`. */
-  constructor(readonly event: string, message: string) {
-    super(message.slice(0, 400)); // it may name keys, which can be long
-  }
-}
-// ---------------------------------------------------------------------------- the framing --
-const [INT, STR, EXT] = ["an integer", "a string", "an extension type"]; // in words for people
-const INVALID = "the byte c1, which MessagePack never uses";
-// The formats of the MessagePack specification: [first byte, kind, bytes of data that always
-// follow, bytes of the length field, what the length counts]. A row is for all first bytes up to
-// the next row. Without a length field, the count is in the first byte: 0x92 is 0x90 + 2, a list
-// of 2 values. So the bytes 92 01 02 are the list [1, 2], and the next value begins at index 3.
-// deno-fmt-ignore
-const FORMATS: [first: number, kind: string, data?: number, length?: number, counts?: string][] = [
-  [0x00, INT], // positive fixint; the negative ones come last
-  [0x80, "a dict", 0, 0, "pairs"], [0x90, "a list", 0, 0, "values"], // fixmap, fixarray
-  [0xa0, STR, 0, 0, "bytes"], [0xc0, "None"], [0xc1, INVALID], [0xc2, "a bool"], // fixstr, nil
-  [0xc4, "bytes", 0, 1, "bytes"], [0xc5, "bytes", 0, 2, "bytes"], [0xc6, "bytes", 0, 4, "bytes"],
-  [0xc7, EXT], [0xca, "a float", 4], [0xcb, "a float", 8], // ext 8, 16, 32; float 32, 64
-  [0xcc, INT, 1], [0xcd, INT, 2], [0xce, INT, 4], [0xcf, INT, 8], // uint 8, 16, 32, 64
-  [0xd0, INT, 1], [0xd1, INT, 2], [0xd2, INT, 4], [0xd3, INT, 8], [0xd4, EXT], // int; fixext
-  [0xd9, STR, 0, 1, "bytes"], [0xda, STR, 0, 2, "bytes"], [0xdb, STR, 0, 4, "bytes"], // str
-  [0xdc, "a list", 0, 2, "values"], [0xdd, "a list", 0, 4, "values"], // array 16, 32
-  [0xde, "a dict", 0, 2, "pairs"], [0xdf, "a dict", 0, 4, "pairs"], [0xe0, INT], // map 16, 32
-];
-const FORMAT_OF = Array.from({ length: 256 }, (_, byte) => FORMATS.findLast(([b]) => b <= byte)!);
-const kindOf = (bytes: Uint8Array, at = 0): string => FORMAT_OF[bytes[at]][1];
-// The bytes of the value from `at` to `end`, without its first byte and length field.
-const content = (bytes: Uint8Array, at = 0, end = bytes.length) =>
-  bytes.subarray(at + 1 + (FORMAT_OF[bytes[at]][3] ?? 0), end);
+/** The lab's answer to a request. */
+const ACKNOWLEDGEMENT = 1;
+/** The most bytes that one read brings. */
+const READ_BYTES = 16384;
+/** How often the clock ticks, in ms. All limits on a client are counted in ticks. */
+const TICK_MS = 50;
+/** The time between greeting and answer for a client that sends before it reads, in ms. */
+const EARLY_MS = 20;
+/** How long the server waits for the client to close, after it has sent an error, in ms. */
+const LINGER_MS = 1000;
+/** How long the current client may go on when the server is told to stop, in ms. */
+const GRACE_MS = 5000;
+/** The first pause after a failed accept, in ms. Each further one is twice as long. */
+const FIRST_PAUSE_MS = 5;
+/** The longest pause after a failed accept, in ms. */
+const LONGEST_PAUSE_MS = 1000;
 
-// Returns the index after the value that begins at `at`. If it has not `arrived` whole: the least
-// index where it can end. If it is too long, this is over `limit`, and may be Infinity.
-function findEnd(bytes: Uint8Array, at: number, arrived: number, limit: number, depth = 0): number {
-  if (at >= arrived) return at + 1; // nothing of it is here, but it has a byte at least
-  const [first, kind, data = 0, lengthField = 0, counts] = FORMAT_OF[bytes[at]];
-  if (kind === EXT || kind === INVALID) throw new Fault("malformed", `${kind}: the lab has none`);
-  let end = at + 1 + lengthField;
-  if (end > arrived) return end; // the length field is not complete
-  let count = lengthField > 0 ? 0 : bytes[at] - first;
-  for (let i = at + 1; i < end; i++) count = count * 256 + bytes[i];
-  end += data + (counts === "bytes" ? count : 0);
-  let values = counts === "pairs" ? count * 2 : counts === "values" ? count : 0; // still to visit
-  if (end + values > limit) return Infinity; // each of them has a byte at least
-  if (depth === MAX_DEPTH && values > 0) throw new Fault("malformed", `nested over ${depth} deep`);
-  while (values > 0 && end < arrived) {
-    values--;
-    end = findEnd(bytes, end, arrived, limit - values, depth + 1);
-  }
-  return end + values;
-}
+// ---------------------------------------------------------------------- listen and accept --
 
-/**
- * Finds the messages in a stream of MessagePack values. TCP keeps no boundaries: one read may bring
- * a part of a message, one message, or many. Read again when `next` returns `undefined`.
- */
-export class Framer {
-  readonly #buffer: Uint8Array<ArrayBuffer>;
-  #start = 0; // where the next message begins
-  #end = 0; // after the last byte that has arrived
-
-  /** A framer that takes no message of more than `maxMessageBytes`. */
-  constructor(readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes) {
-    this.#buffer = new Uint8Array(maxMessageBytes + READ_BYTES);
-  }
-
-  /** Reads once; returns how many bytes came, or `null` at the end of the stream. */
-  async read(conn: { read(space: Uint8Array): Promise<number | null> }): Promise<number | null> {
-    this.#buffer.copyWithin(0, this.#start, this.#end); // moves what is left to the front
-    this.#end -= this.#start;
-    this.#start = 0;
-    const count = await conn.read(this.#buffer.subarray(this.#end, this.#end + READ_BYTES));
-    this.#end += count ?? 0;
-    return count;
-  }
-
-  /** Forgets everything, for the next connection. */
-  reset(): void {
-    this.#start = this.#end = 0;
-  }
-
-  /** What has arrived after the last message. */
-  pending(): Uint8Array<ArrayBuffer> {
-    return this.#buffer.subarray(this.#start, this.#end);
-  }
-
-  /**
-   * The next message, valid until the next read; or `undefined` when more has to be read first.
-   * @throws {Fault} When it is too long, nested too deep, or has what no request has.
-   */
-  next(): Uint8Array<ArrayBuffer> | undefined {
-    const max = this.maxMessageBytes;
-    const limit = this.#start + max; // its length is often known before all of it is here
-    const end = findEnd(this.#buffer, this.#start, this.#end, limit);
-    if (end > limit) throw new Fault("too-long", `over the limit of ${max} bytes (or no msgpack)`);
-    if (end > this.#end) return undefined;
-    const message = this.#buffer.subarray(this.#start, end);
-    this.#start = end;
-    return message;
-  }
-}
-// ---------------------------------------------------------------------------- one request --
-/** What a client sends: step 2 of the lab. */
+/** What a client sends in step 2 of the lab. */
 export interface Student {
   /** The student's name. */
   student_name: string;
@@ -144,557 +86,1599 @@ export interface Student {
   sid: number | bigint | string;
 }
 
-const PACK = "send msgpack.packb(d), where d is a dict with the three keys";
-// Data of other programs: how it begins (\cB is byte 0x02, \cV 0x16), its name, and the advice.
-const STRANGERS: [begins: RegExp, what: string, advice: string][] = [
-  [/^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/, "a Python pickle", "use msgpack, or PYTHONPATH=python"],
-  [/^\s*[[{(]\s*'/, "the text of a Python dict", `${PACK}, not str() or repr()`],
-  [/^\s*[[{"]/, "JSON text", `${PACK}, not json.dumps()`],
-  [/^[A-Z]{3,7} (\/|\*|\w+:)|^HTTP\//, "HTTP", "use a socket and msgpack.packb(d)"],
-  [/^\cV\cC/, "TLS, as of https", "the lab is plain TCP"],
-  [/^PROXY |^\r\n\r\n\0\r\nQUIT\n/, "HAProxy's PROXY header", "leave out its option send-proxy"],
-];
-function recognize(bytes: Uint8Array): string | undefined {
-  const text = String.fromCharCode(...bytes.subarray(0, 64));
-  const found = STRANGERS.find(([begins]) => begins.test(text));
-  return found ? `this looks like ${found[1]}: ${found[2]}` : undefined;
-}
-
-// The first 16 bytes in hex and as text.
-function dump(bytes: Uint8Array): string {
-  const first = bytes.subarray(0, 16);
-  const hex = Array.from(first, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  const text = String.fromCharCode(...first).replace(/[^ -~]/g, ".");
-  return `${hex}${bytes.length > 16 ? " ..." : ""} "${text}"`;
-}
-
-// MessagePack has integers of many widths. `decode` makes a bigint of those of 64 bits.
-const isInteger = (value: unknown): value is number | bigint =>
-  typeof value === "bigint" || Number.isSafeInteger(value);
-const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
-const wrongKind = (kind: string, must: string) =>
-  `must be ${must}, but it is ${kind}${kind === "bytes" ? ": leave out .encode() and b''" : ""}`;
-
-// The value of a field that is of one of these kinds.
-function readField(map: Map<string, Uint8Array>, key: string, kinds = [STR]): Student["sid"] {
-  const refuse = (reason: string) => new Fault("refused", `${key} ${reason}`);
-  const value = map.get(key);
-  if (!value) throw refuse(`is missing, the dict has: ${[...map.keys()].join(", ") || "none"}`);
-  const kind = kindOf(value);
-  if (kinds.includes(INT) && (kind === INT || kind === "a float")) {
-    const number = decode(value) as number | bigint;
-    if (Number.isSafeInteger(Number(number))) return Number(number); // also a float like 1.0
-    if (kind === INT) return number;
-  }
-  if (kind !== STR) throw refuse(wrongKind(kind, kinds.join(" or ")));
-  const text = utf8.decode(content(value)); // with U+FFFD in the place of what is not UTF-8
-  if (text.includes("\ufffd")) {
-    throw refuse(`is not UTF-8, leave out .encode(): ${dump(content(value))}`);
-  }
-  if (text.trim() === "") throw refuse("is empty");
-  return text;
-}
-
-// Reads a message as a request; `following` are the bytes after it, for the error's text. We look
-// at the bytes of each field ourselves: `decode` may change a name that is not UTF-8.
-function parseRequest(message: Uint8Array, following: Uint8Array): Student {
-  const kind = kindOf(message);
-  if (kind !== "a dict") {
-    const what = kind === INT ? "a number, a length or plain text" : kind; // "A" is the number 65
-    const advice = recognize(content(message)) ?? `${PACK}, packed once and alone`; // packed JSON?
-    const bytes = dump(new Uint8Array([...message.subarray(0, 17), ...following.subarray(0, 17)]));
-    const expected = "expected a dict with the keys student_name, github_username and sid";
-    throw new Fault("not-a-map", `${expected}, but ${what} came: ${advice} (${bytes})`);
-  }
-  const map = new Map<string, Uint8Array>(); // each value as its bytes; a key begins at `at`
-  for (let at = message.length - content(message).length; at < message.length;) {
-    const keyKind = kindOf(message, at);
-    if (keyKind !== STR) throw new Fault("malformed", `a key ${wrongKind(keyKind, STR)}`);
-    const keyEnd = findEnd(message, at, message.length, message.length);
-    const key = utf8.decode(content(message, at, keyEnd));
-    at = findEnd(message, keyEnd, message.length, message.length);
-    map.set(key, message.subarray(keyEnd, at));
-  }
-  return {
-    student_name: readField(map, "student_name") as string,
-    github_username: readField(map, "github_username") as string,
-    sid: readField(map, "sid", [INT, STR]),
-  };
-}
-// ----------------------------------------------------------------------------- one client --
-const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-const show = (bytes: Uint8Array) => `${plural(bytes.length, "byte")}: ${dump(bytes)}`;
-// As text, in one line: an error would have more.
-const inspect = (value: unknown) =>
-  Deno.inspect(value, { breakLength: Infinity, compact: true }).replace(/\n\s*/g, " ");
-const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu; // could forge lines, move the cursor
-const escape = (text: string): string =>
-  text.replace(UNSAFE, (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
-const LIMITS = { // on a client: the setting, and what is said when it is over
-  timeout: ["requestTimeout", "no whole request within %s s, %n came (server: --request-timeout)"],
-  idle: ["keepAliveTimeout", "silent for %s s after its answer: the next client's turn"],
-  stalled: ["requestTimeout", "its answers were left unread for %s s"],
-  turn: ["turnTimeout", "its turn of %s s is over"],
-} as const;
-const LEFT = "left without sending. `unpickling stack underflow`? Run it with PYTHONPATH=python";
-const BUG = { event: "bug", message: "the server has failed, not you" };
-type Level = "debug" | "info" | "warn" | "error";
-const LEVELS: Record<string, Level> = { closed: "debug", left: "info", bug: "error" }; // or warn
-// Ends without {"error": ...}: the client has done nothing wrong, is gone, or does not read.
-const UNANSWERED = ["closed", "left", "idle", "stalled", "reset"];
-// Enough for all requests of one read. A new array for each answer costs 4 % of a request.
-const ALL_ACKNOWLEDGED = new Uint8Array(READ_BYTES).fill(ACKNOWLEDGEMENT);
-type Wait = [limit: keyof typeof LIMITS, since: number]; // ms of performance.now()
-// What a session needs of its server. A new framer for each client costs 5 % of a visit.
-type Context = Required<Omit<ServeOptions, "signal">> & { framer: Framer; isTraced: boolean };
-
-// The life of one client, from accept to close: `run` tells it.
-class Session {
-  requests = 0; // that are printed
-  readonly #client: string; // its address, for the log
-  #hasSent = false; // whether the client has sent anything
-  #hasHungUp = false; // whether we have begun to close
-  readonly #turn: Wait = ["turn", performance.now()];
-  #waitingFor: Wait = ["timeout", performance.now()]; // the limit that counts now, and since when
-  #stoppingAt = Infinity; // when the server was told to stop
-
-  constructor(readonly conn: Deno.TcpConn, readonly server: Context) {
-    const { hostname, port } = conn.remoteAddr;
-    this.#client = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-    server.framer.reset();
-  }
-
-  async run(): Promise<void> {
-    try {
-      this.#log("debug", "wire", () => "accepted");
-      const { framer } = this.server;
-      const reading = framer.read(this.conn); // begins before the greeting: see #greet
-      await this.#greet(reading);
-      for (let count = await reading; count !== null; count = await framer.read(this.conn)) {
-        this.#log("debug", "wire", () => `recv brought ${plural(count!, "byte")}`);
-        if (this.#hasHungUp) framer.reset(); // drops what has come: see #hangUp
-        else await this.#take();
-      }
-      await this.#hangUp(this.#ended());
-    } catch (error) { // A read or the greeting has failed, maybe because we have closed.
-      await this.#hangUp(this.#ended(error));
-    } finally {
-      this.conn[Symbol.dispose](); // closes it, if it is not closed already
-      this.#log("debug", "wire", () => "closed by the server");
-    }
-  }
-
-  // Step 1. Most clients expect one message from each `recv`. One that sends before it reads could
-  // get greeting and answer in the same `recv`, and fail. So we begin to read, then greet; if its
-  // request has come by then, the answer waits EARLY_MS.
-  async #greet(reading: Promise<number | null>): Promise<void> {
-    let isEarly = false;
-    reading.then((count) => isEarly = count !== null, () => {}); // if it fails, `run` handles it
-    this.conn.setNoDelay(); // each answer goes out at once, however small it is
-    await this.#send({ clientid: this.conn.remoteAddr.port });
-    if (isEarly) await delay(EARLY_MS);
-  }
-
-  async #take(): Promise<void> {
-    if (this.#waitingFor[0] === "idle") this.#waitingFor = ["timeout", performance.now()];
-    const first = this.#hasSent ? undefined : this.server.framer.pending();
-    this.#hasSent = true;
-    try {
-      await this.#answer();
-    } catch (error) {
-      const stranger = first && recognize(first);
-      await this.#hangUp(stranger ? new Fault("stranger", stranger) : error);
-    }
-  }
-
-  // Steps 2 and 3: takes every whole request out of what has arrived. Then all of them are printed,
-  // and acknowledged in one write, also those that came before a fault.
-  async #answer(): Promise<void> {
-    const { framer } = this.server;
-    const students: Student[] = [];
-    try {
-      for (let message = framer.next(); message; message = framer.next()) {
-        this.#log("debug", "wire", () => `received ${show(message)}`);
-        students.push(parseRequest(message, framer.pending()));
-        this.#log("debug", "wire", () => `which is ${inspect(students.at(-1))}`);
-      }
-    } finally {
-      if (students.length > 0) {
-        this.server.onRequests(students, this.#client);
-        this.requests += students.length;
-        this.#waitingFor = ["stalled", performance.now()];
-        await this.#send(ACKNOWLEDGEMENT, ALL_ACKNOWLEDGED.subarray(0, students.length));
-        const hasBegun = framer.pending().length > 0; // the next request
-        this.#waitingFor = [hasBegun ? "timeout" : "idle", performance.now()];
-      }
-    }
-  }
-
-  // Sends a value, or bytes that mean it. The kernel may take only a part of them at a time.
-  async #send(answer: Parameters<typeof encode>[0], bytes = encode(answer)): Promise<void> {
-    this.#log("debug", "wire", () => `send ${show(bytes)}, which is ${inspect(answer)}`);
-    try {
-      for (let sent = 0; sent < bytes.length;) sent += await this.conn.write(bytes.subarray(sent));
-    } catch (error) {
-      throw this.#ended(error);
-    }
-  }
-
-  // Step 4: what it means that the client's stream has ended, or that its socket fails.
-  #ended(error?: unknown): Fault {
-    const rest = this.server.framer.pending().length;
-    if (!this.#hasSent) return new Fault("left", LEFT);
-    if (error) return new Fault("reset", `left or crashed before it read its answer (${error})`);
-    if (rest === 0) return new Fault("closed", "closed by the client");
-    return new Fault("truncated", `the client closed after ${plural(rest, "byte")} of a message`);
-  }
-
-  // Hangs up when a time limit has passed: all of them are enforced here, every CLOCK_MS.
-  async checkLimits(): Promise<void> {
-    const now = performance.now();
-    if (this.#hasHungUp && now - this.#waitingFor[1] >= LINGER_MS) this.conn[Symbol.dispose]();
-    // An idle client has its answer: if the server stops, there is nothing to wait for.
-    const [end, grace] = this.#waitingFor[0] === "idle" ? ["closed", 0] : ["stopping", GRACE_MS];
-    if (now >= this.#stoppingAt + grace) await this.#hangUp(new Fault(end, "the server stops"));
-    for (const [event, since] of [this.#waitingFor, this.#turn]) {
-      const [setting, words] = LIMITS[event];
-      const ms = this.server[setting];
-      if (ms === 0 || now - since < ms) continue;
-      const came = plural(this.server.framer.pending().length, "byte");
-      await this.#hangUp(new Fault(event, words.replace("%s", `${ms / 1000}`).replace("%n", came)));
-    }
-  }
-
-  stop(): void {
-    this.#stoppingAt = performance.now();
-    this.#log("info", "stopping", () => `the server stops, up to ${GRACE_MS / 1000} s to finish`);
-  }
-
-  // All ends of a client meet here: they are reported, and the client is told (not if UNANSWERED).
-  // If we closed while bytes are unread, the kernel would send a reset, and the client could lose
-  // our answer. So we end only our side, and `run` drops what comes until the client closes, too.
-  async #hangUp(error: unknown): Promise<void> {
-    if (this.#hasHungUp) return;
-    this.#hasHungUp = true;
-    this.#waitingFor = ["stalled", performance.now()]; // only its time is used, for LINGER_MS
-    const { event, message } = error instanceof Fault ? error : BUG;
-    const text = error instanceof Fault ? message : `a fault of the server: ${inspect(error)}`;
-    this.#log(LEVELS[event] ?? "warn", event, () => text);
-    if (UNANSWERED.includes(event)) return this.conn[Symbol.dispose]();
-    await this.#send({ error: message }).catch(() => {}); // the client may be gone
-    await this.conn.closeWrite().catch(() => {});
-  }
-
-  #log(level: Level, event: string, text: () => string): void {
-    if (level === "debug" && !this.server.isTraced) return;
-    const client = this.#client;
-    this.server.logger[level](() => escape(`${client}: ${text()}`), { event, client });
-  }
-}
-// --------------------------------------------------------------------- the listening loop --
-/** What {@linkcode serve} takes, in the manner of `Deno.serve`. */
-export interface ServeOptions extends Partial<typeof DEFAULTS> {
-  /** Stops the server: no more accepts; the current client has 5 s, or 0 s if it is answered. */
+/** What {@linkcode serve} takes. What is left out is taken from {@linkcode DEFAULTS}. */
+export interface ServeOptions extends Partial<Settings> {
+  /** Stops the server when it is aborted; the client that is being served may finish. */
   signal?: AbortSignal;
   /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
-  /** Called before the requests of a read are acknowledged. Prints the lab's lines if left out. */
+  /**
+   * Called with the requests that one read has brought, and with the client's address, before they
+   * are acknowledged. Prints the lab's lines if it is left out.
+   */
   onRequests?: (students: Student[], client: string) => void;
   /** Where problems are reported. Standard error if it is left out. */
   logger?: Logger;
+}
+
+/** How many clients and requests a server has served. */
+export interface Served {
+  /** Clients of whom at least one request was printed. */
+  clients: number;
+  /** Requests that were printed. */
+  requests: number;
 }
 
 /** A running server. */
 export interface LabServer {
   /** The address that it listens at. */
   readonly addr: Deno.NetAddr;
-  /** Settles when it has stopped: how many requests were printed, and from how many clients. */
-  readonly finished: Promise<{ clients: number; requests: number }>;
+  /** Settles when the server has stopped. */
+  readonly finished: Promise<Served>;
 }
 
 /**
- * Starts the iterative server: one client at a time, in the order of arrival.
- * @throws {Deno.errors.AddrInUse} When the port is taken, and what else `Deno.listen` throws.
+ * Starts the iterative server: one client at a time, in the order in which they came.
+ *
+ * ```ts
+ * const server = serve({ port: 0, onRequests: (students) => console.log(students) });
+ * console.log(server.addr.port);
+ * await server.finished;
+ * ```
+ *
+ * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): LabServer {
-  const settings = { ...DEFAULTS, ...printers(true), logger: createLogger(), ...options };
-  const { hostname, port, backlog, maxMessageBytes, logger, signal } = settings;
-  const isTraced = logger.levelName === "DEBUG";
-  const server = { ...settings, framer: new Framer(maxMessageBytes), isTraced };
-  const served = { clients: 0, requests: 0 };
+  const logger = options.logger ?? createLogger();
+  const settings = { ...DEFAULTS, ...textPrinters(), ...options, logger };
+  const { hostname, port, backlog, signal } = settings;
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const addr = listener.addr as Deno.NetAddr;
-  let session: Session | undefined;
+  settings.onListen(addr);
+  const loop = new AcceptLoop(listener, {
+    settings,
+    logger,
+    onRequests: settings.onRequests,
+    isTraced: logger.levelName === "DEBUG",
+    buffer: createBuffer(settings.maxMessageBytes),
+  });
+  const finished = loop.run();
+  if (signal?.aborted) loop.stop();
+  signal?.addEventListener("abort", () => loop.stop());
+  return { addr, finished };
+}
 
-  // The loop that ends only when the signal says so.
-  async function acceptClients(): Promise<typeof served> {
-    const clock = setInterval(() => session?.checkLimits().catch(console.error), CLOCK_MS);
-    let pause = 5; // ms
-    while (!signal?.aborted) {
+/** What all clients of a server share. */
+interface Context {
+  readonly settings: Settings;
+  readonly logger: Logger;
+  readonly onRequests: (students: Student[], client: string) => void;
+  /** Whether the log shows the wire. */
+  readonly isTraced: boolean;
+  /** Where received bytes are kept. There is one client at a time, so one buffer serves all. */
+  readonly buffer: Uint8Array<ArrayBuffer>;
+}
+
+/** Accepts one client after the other, until it is told to stop. */
+class AcceptLoop {
+  readonly #served: Served = { clients: 0, requests: 0 };
+  #session: Session | undefined; // of the client that is being served
+  #pauseMs = FIRST_PAUSE_MS;
+  #isStopping = false;
+
+  constructor(readonly listener: Deno.TcpListener, readonly context: Context) {}
+
+  async run(): Promise<Served> {
+    const clock = setInterval(() => this.#session?.tick().catch(console.error), TICK_MS);
+    while (!this.#isStopping) {
       try {
-        for await (const conn of listener) { // An error in this body would close the listener.
-          pause = 5;
-          session = new Session(conn, server);
-          if (signal?.aborted) session.stop(); // the signal came while this client was accepted
-          await session.run().catch(console.error);
-          served.clients += session.requests > 0 ? 1 : 0;
-          served.requests += session.requests;
-          session = undefined;
-        }
-      } catch (error) { // The accept has failed, the listener is still open: loop again.
-        const { name, message } = error as Error;
-        if (name === "NotConnected") { // The client has gone from the queue: no reason to wait.
-          logger.debug(() => `A client was gone before its turn: ${message}`, { event: "gone" });
-        } else {
-          logger.error(`No accept, next try in ${pause} ms: ${message}`, { event: "accept" });
-          await delay(pause);
-          pause = Math.min(pause * 2, 1000);
-        }
+        await this.#acceptClients();
+      } catch (error) {
+        // A failed accept ends the loop over the listener, but the listener is still open. So we
+        // begin that loop again. Only stop() ends this one.
+        await this.#recover(error as Error);
       }
     }
     clearInterval(clock);
-    return served;
+    return this.#served;
   }
 
-  function stop(): void {
-    listener.close();
-    session?.stop();
+  /** Ends the loop: no more accepts. The client that is being served gets some time to finish. */
+  stop(): void {
+    this.#isStopping = true;
+    this.listener.close();
+    this.#session?.stop();
   }
-  settings.onListen(addr);
-  if (signal?.aborted) stop();
-  signal?.addEventListener("abort", stop);
-  return { addr, finished: acceptClients() };
+
+  // The next client is accepted when the one before it is gone. Until then it waits in the kernel's
+  // queue. Nothing in this loop may throw: an error would close the listener.
+  async #acceptClients(): Promise<void> {
+    for await (const conn of this.listener) {
+      this.#pauseMs = FIRST_PAUSE_MS;
+      this.#session = new Session(conn, this.context);
+      if (this.#isStopping) this.#session.stop(); // It was accepted at the last moment.
+      await this.#session.run().catch(console.error); // It fails only if the log fails.
+      if (this.#session.requests > 0) this.#served.clients++;
+      this.#served.requests += this.#session.requests;
+      this.#session = undefined;
+    }
+  }
+
+  async #recover(error: Error): Promise<void> {
+    const { logger } = this.context;
+    if (isAboutOneClient(error)) {
+      logger.debug(`A client was gone before its turn: ${error.message}`, { event: "gone" });
+      return;
+    }
+    // The system lacks something, such as open files. It may have it again after a while.
+    const text = `No accept, next try in ${this.#pauseMs} ms: ${error.message}`;
+    logger.error(text, { event: "accept" });
+    await delay(this.#pauseMs);
+    this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
+  }
 }
+
+// Whether an accept has failed because this client is gone, while the listener is all right. macOS
+// says EINVAL then, which Deno names TypeError.
+function isAboutOneClient(error: Error): boolean {
+  return ["NotConnected", "ConnectionAborted", "ConnectionReset", "TypeError"].includes(error.name);
+}
+
+// ------------------------------------------------------------------- the life of one client --
+
+/** One client, from accept to close: `run` tells its life, `tick` looks after its limits. */
+class Session {
+  /** Requests that were printed. */
+  requests = 0;
+  readonly #client: string; // its address, for the log
+  readonly #framer: Framer;
+  #hasSent = false; // Whether the client has sent anything.
+  #ticks = 0; // Ticks of the clock since the accept.
+  readonly #turn: Wait = { limit: TURN_LIMIT, since: 0 };
+  #wait: Wait = { limit: REQUEST_LIMIT, since: 0 }; // What the server waits for now.
+  #stoppedAt: number | undefined; // When the server was told to stop, in ticks.
+  #hungUpAt: number | undefined; // When the server began to close, in ticks.
+
+  constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
+    const { hostname, port } = conn.remoteAddr;
+    this.#client = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+    this.#framer = new Framer(context.settings.maxMessageBytes, context.buffer);
+  }
+
+  async run(): Promise<void> {
+    try {
+      this.#trace("accepted", () => ({ text: "accepted" }));
+      const firstRead = this.#framer.read(this.conn); // It begins before the greeting: see #greet.
+      await this.#greet(firstRead);
+      await this.#receive(firstRead);
+      await this.#linger();
+    } catch (error) {
+      // A read or a write has failed: the client is gone, or we have closed the connection.
+      await this.#hangUp(this.#hasSent ? "reset" : "left", brokenText(this.#hasSent, error));
+    } finally {
+      this.#close();
+      this.#trace("closed", () => ({ text: "closed by the server", by: "server" }));
+    }
+  }
+
+  // Step 1. Most clients expect one message from each recv. A client that sends its request before
+  // it reads could get the greeting and the answer in one recv, and fail. Therefore the server
+  // begins to read, and then greets. If a request has come by then, the answer waits for EARLY_MS.
+  async #greet(firstRead: Promise<number | null>): Promise<void> {
+    let isEarly = false;
+    firstRead.then((count) => isEarly = count !== null, () => {}); // `run` sees it if this fails.
+    this.conn.setNoDelay(); // Nagle's algorithm off: each answer leaves at once.
+    await this.#send({ clientid: this.conn.remoteAddr.port });
+    if (isEarly) await delay(EARLY_MS);
+  }
+
+  // Step 2, and again for each further request of this client, until something ends the visit.
+  async #receive(firstRead: Promise<number | null>): Promise<void> {
+    let count = await firstRead;
+    while (this.#hungUpAt === undefined && count !== null) {
+      this.#traceRead(this.#framer.pending().subarray(-count));
+      await this.#answer();
+      if (this.#hungUpAt !== undefined) return;
+      count = await this.#framer.read(this.conn);
+    }
+    if (count === null) await this.#endOfStream();
+  }
+
+  // Step 3. What was right before a fault is printed and acknowledged, too.
+  async #answer(): Promise<void> {
+    if (this.#wait.limit === IDLE_LIMIT) this.#waitFor(REQUEST_LIMIT);
+    const isFirst = !this.#hasSent;
+    this.#hasSent = true;
+    const arrived = this.#framer.pending();
+    const { students, fault } = this.#takeRequests();
+    if (students.length > 0) {
+      if (!await this.#print(students)) return;
+      await this.#acknowledge(students.length);
+    }
+    if (fault) await this.#refuse(fault, isFirst ? recognize(arrived) : undefined);
+  }
+
+  // All whole requests that have arrived, up to the first fault.
+  #takeRequests(): { students: Student[]; fault?: unknown } {
+    const students: Student[] = [];
+    try {
+      let message = this.#framer.next();
+      while (message !== undefined) {
+        this.#traceReceived(message);
+        students.push(parseRequest(message));
+        message = this.#framer.next();
+      }
+    } catch (fault) {
+      return { students, fault };
+    }
+    return { students };
+  }
+
+  // Returns whether the requests are printed. Without its line no request is acknowledged.
+  async #print(students: Student[]): Promise<boolean> {
+    try {
+      this.context.onRequests(students, this.#client);
+    } catch (error) {
+      await this.#refuse(error, undefined);
+      return false;
+    }
+    this.requests += students.length;
+    return true;
+  }
+
+  // The acknowledgements of requests that came together go out together, in one write.
+  async #acknowledge(count: number): Promise<void> {
+    this.#waitFor(UNREAD_LIMIT);
+    const answers = new Uint8Array(count).fill(ACKNOWLEDGEMENT); // In MessagePack 1 is the byte 01.
+    await this.#send(ACKNOWLEDGEMENT, answers);
+    const hasBegun = this.#framer.pending().length > 0; // the next request
+    this.#waitFor(hasBegun ? REQUEST_LIMIT : IDLE_LIMIT);
+  }
+
+  // Sends a value, or bytes that mean it. The kernel may take a part of them at a time.
+  async #send(value: Value, bytes: Uint8Array = encode(value)): Promise<void> {
+    this.#trace("send", () => describeValue("send", bytes, value));
+    let sent = 0;
+    while (sent < bytes.length) sent += await this.conn.write(bytes.subarray(sent));
+  }
+
+  // Step 4. The client has ended its side of the connection.
+  async #endOfStream(): Promise<void> {
+    const text = "recv brought the end: the client sends no more";
+    this.#trace("closed", () => ({ text, by: "client" }));
+    const rest = this.#framer.pending().length;
+    if (rest > 0) {
+      await this.#hangUp(
+        "truncated",
+        `the client closed after ${plural(rest, "byte")} of a message`,
+      );
+    } else if (this.#hasSent) {
+      await this.#hangUp("closed", "closed by the client");
+    } else {
+      await this.#hangUp("left", LEFT_TEXT);
+    }
+  }
+
+  // A request that is wrong ends the visit, and so does a fault of the server itself.
+  async #refuse(fault: unknown, stranger: string | undefined): Promise<void> {
+    if (!(fault instanceof Fault)) {
+      await this.#hangUp("bug", `a fault of the server: ${inspectLine(fault)}`);
+    } else if (stranger !== undefined) {
+      await this.#hangUp("stranger", stranger);
+    } else {
+      await this.#hangUp(fault.event, fault.message);
+    }
+  }
+
+  /** Called at each tick of the clock. All limits on the client are enforced here. */
+  async tick(): Promise<void> {
+    this.#ticks++;
+    if (this.#hungUpAt !== undefined) {
+      if (this.#isOver(this.#hungUpAt, LINGER_MS)) this.#close();
+      return;
+    }
+    if (this.#stoppedAt !== undefined) await this.#endBecauseOfStop(this.#stoppedAt);
+    for (const { limit, since } of [this.#wait, this.#turn]) {
+      const ms = this.context.settings[limit.setting];
+      if (ms === 0 || !this.#isOver(since, ms)) continue;
+      const came = this.#framer.pending().length;
+      await this.#hangUp(limit.event, limit.sentence(ms / 1000, plural(came, "byte")));
+    }
+  }
+
+  /** The server is told to stop: the client gets some time to finish. */
+  stop(): void {
+    this.#stoppedAt = this.#ticks;
+    this.#report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
+  }
+
+  // A client that has its answer and is silent does not hold the server up.
+  async #endBecauseOfStop(stoppedAt: number): Promise<void> {
+    if (this.#wait.limit === IDLE_LIMIT) await this.#hangUp("closed", "the server stops");
+    if (this.#isOver(stoppedAt, GRACE_MS)) await this.#hangUp("stopping", "the server stops");
+  }
+
+  // Whether so much time has passed since a tick. The clock ticks only while the server runs, so the
+  // time in which it was stopped (by ^Z, or in a laptop that sleeps) does not count. What arrived in
+  // that time is read before the next tick but one: therefore a limit takes one tick more.
+  #isOver(since: number, ms: number): boolean {
+    return (this.#ticks - since - 1) * TICK_MS >= ms;
+  }
+
+  #waitFor(limit: Limit): void {
+    this.#wait = { limit, since: this.#ticks };
+  }
+
+  // Every end of a visit comes through here. If we closed the connection while bytes are unread,
+  // the kernel would send a reset, and the client could lose the error that we have sent. Therefore
+  // a client that is told something is not closed yet: we end our side only, and linger.
+  async #hangUp(event: string, text: string): Promise<void> {
+    if (this.#hungUpAt !== undefined) return;
+    this.#hungUpAt = this.#ticks;
+    const { level, isTold } = ENDINGS[event];
+    this.#report(level, event, text);
+    if (!isTold) {
+      this.#close();
+      return;
+    }
+    const error = event === "bug" ? BUG_TEXT : text;
+    await this.#send({ error }).catch(() => {}); // The client may be gone.
+    await this.conn.closeWrite().catch(() => {});
+  }
+
+  // Reads and drops what the client still sends, until it closes, or until `tick` closes.
+  async #linger(): Promise<void> {
+    const { buffer } = this.context;
+    let count = await this.conn.read(buffer);
+    while (count !== null) {
+      this.#traceRead(buffer.subarray(0, count));
+      count = await this.conn.read(buffer);
+    }
+  }
+
+  #close(): void {
+    this.conn[Symbol.dispose](); // It does nothing if the connection is closed already.
+  }
+
+  #report(level: Level, event: string, text: string): void {
+    if (level === "debug" && !this.context.isTraced) return;
+    const client = this.#client;
+    this.context.logger[level](escapeUnsafe(`${client}: ${text}`), { event, client });
+  }
+
+  // A record of the wire, for a class to look at. It costs nothing where the log does not show it.
+  #trace(step: string, describe: () => WireRecord): void {
+    if (!this.context.isTraced) return;
+    const client = this.#client;
+    const { text, ...fields } = describe();
+    const record = { event: "wire", client, step, ...fields };
+    this.context.logger.debug(escapeUnsafe(`${client}: ${text}`), record);
+  }
+
+  #traceRead(bytes: Uint8Array): void {
+    this.#trace("recv", () => {
+      const text = `recv brought ${plural(bytes.length, "byte")}`;
+      return { text, bytes: bytes.length, hex: hexOf(bytes) };
+    });
+  }
+
+  #traceReceived(message: Uint8Array): void {
+    this.#trace("received", () => describeValue("received", message, decode(message)));
+  }
+}
+
+/** What a record of the wire says: in words, and in fields for programs. */
+interface WireRecord {
+  readonly text: string;
+  /** How many bytes. */
+  readonly bytes?: number;
+  /** The first 16 of them. */
+  readonly hex?: string;
+  /** The value that they mean. */
+  readonly value?: string;
+  /** Who closed: client or server. */
+  readonly by?: string;
+}
+
+function describeValue(step: string, bytes: Uint8Array, value: unknown): WireRecord {
+  const shown = inspectLine(value);
+  const text = `${step} ${plural(bytes.length, "byte")}: ${dump(bytes)}, which is ${shown}`;
+  return { text, bytes: bytes.length, hex: hexOf(bytes), value: shown };
+}
+
+// ------------------------------------------------------------------- how a visit can end --
+
+type Level = "debug" | "info" | "warn" | "error";
+
+/** What the end of a visit means for the log and for the client. */
+interface Ending {
+  /** The level of the record. */
+  readonly level: Level;
+  /** Whether the client is sent `{"error": ...}` before the server closes. */
+  readonly isTold: boolean;
+}
+
+/** All ends of a visit, by the `event` of their record. */
+const ENDINGS: Record<string, Ending> = {
+  // The ordinary ones: the client has done nothing wrong.
+  closed: { level: "debug", isTold: false },
+  left: { level: "info", isTold: false },
+  idle: { level: "info", isTold: false },
+  // The client is gone, or it does not read.
+  reset: { level: "warn", isTold: false },
+  stalled: { level: "warn", isTold: false },
+  // Something is wrong with what the client sent, or it was too slow.
+  refused: { level: "warn", isTold: true },
+  "not-a-map": { level: "warn", isTold: true },
+  malformed: { level: "warn", isTold: true },
+  "too-long": { level: "warn", isTold: true },
+  stranger: { level: "warn", isTold: true },
+  truncated: { level: "warn", isTold: true },
+  timeout: { level: "warn", isTold: true },
+  turn: { level: "warn", isTold: true },
+  // The server stops, or it has failed.
+  stopping: { level: "warn", isTold: true },
+  bug: { level: "error", isTold: true },
+};
+
+const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
+  "it uses Python's pickle: put the lab's pickle.py beside it";
+const BUG_TEXT = "the server has failed, not you";
+
+function brokenText(hasSent: boolean, error: unknown): string {
+  if (!hasSent) return LEFT_TEXT;
+  return `the client broke the connection: it crashed, or closed with something unread (${error})`;
+}
+
+/** A limit on a client. */
+interface Limit {
+  /** The event of the record when it is over. */
+  readonly event: string;
+  /** The setting that says how long it is. */
+  readonly setting: "requestTimeout" | "keepAliveTimeout" | "turnTimeout";
+  /** What is said when it is over. `came` is how much of a request is there. */
+  readonly sentence: (seconds: number, came: string) => string;
+}
+
+const REQUEST_LIMIT: Limit = {
+  event: "timeout",
+  setting: "requestTimeout",
+  sentence: (seconds, came) =>
+    `no whole request within ${seconds} s, ${came} came (server: --request-timeout)`,
+};
+const IDLE_LIMIT: Limit = {
+  event: "idle",
+  setting: "keepAliveTimeout",
+  sentence: (seconds) => `silent for ${seconds} s after its answer: the next client's turn`,
+};
+const UNREAD_LIMIT: Limit = {
+  event: "stalled",
+  setting: "requestTimeout",
+  sentence: (seconds) => `its answers were left unread for ${seconds} s`,
+};
+const TURN_LIMIT: Limit = {
+  event: "turn",
+  setting: "turnTimeout",
+  sentence: (seconds) => `its turn of ${seconds} s is over`,
+};
+
+/** A limit that counts now, and since which tick. */
+interface Wait {
+  readonly limit: Limit;
+  readonly since: number;
+}
+
+/** What went wrong with a message: an event for programs, a message for people. */
+export class Fault extends Error {
+  /** A fault. The log gets both; the client, as a rule, gets `{"error": message}`. */
+  constructor(readonly event: string, message: string) {
+    super(message.slice(0, MAX_FAULT_LENGTH));
+  }
+}
+
+/** A message may name what a client sent, which can be long. One recv should bring all of it. */
+const MAX_FAULT_LENGTH = 400;
+
+// ----------------------------------------------------------------------------- the framing --
+
+// Names of kinds, in Python's words, since most clients are in Python.
+const INTEGER = "an integer";
+const FLOAT = "a float";
+const BOOL = "a bool";
+const NONE = "None";
+const STRING = "a string";
+const BYTES = "bytes";
+const LIST = "a list";
+const DICT = "a dict";
+const EXTENSION = "an extension type";
+const UNUSED = "the byte c1, which MessagePack never uses";
+
+/**
+ * A format of the MessagePack specification. A value begins with one byte, which says its format.
+ * For some formats a length field follows. A list or dict is followed by its values.
+ */
+interface Format {
+  /** The first byte; the row is for all bytes from here up to the next row. */
+  readonly first: number;
+  /** What it is, in words. */
+  readonly kind: string;
+  /** How many bytes of data always follow the first byte. */
+  readonly dataBytes?: number;
+  /** The width of the length field in bytes. Without one, a length is in the first byte. */
+  readonly lengthBytes?: number;
+}
+
+const FORMATS: Format[] = [
+  { first: 0x00, kind: INTEGER }, // positive fixint: the value is the byte itself
+  { first: 0x80, kind: DICT }, // fixmap: 0x83 is a dict of 3 pairs
+  { first: 0x90, kind: LIST }, // fixarray: 0x92 is a list of 2 values
+  { first: 0xa0, kind: STRING }, // fixstr: 0xa5 is a string of 5 bytes
+  { first: 0xc0, kind: NONE }, // nil
+  { first: 0xc1, kind: UNUSED },
+  { first: 0xc2, kind: BOOL }, // false, true
+  { first: 0xc4, kind: BYTES, lengthBytes: 1 }, // bin 8
+  { first: 0xc5, kind: BYTES, lengthBytes: 2 }, // bin 16
+  { first: 0xc6, kind: BYTES, lengthBytes: 4 }, // bin 32
+  { first: 0xc7, kind: EXTENSION }, // ext 8, 16, 32
+  { first: 0xca, kind: FLOAT, dataBytes: 4 }, // float 32
+  { first: 0xcb, kind: FLOAT, dataBytes: 8 }, // float 64
+  { first: 0xcc, kind: INTEGER, dataBytes: 1 }, // uint 8
+  { first: 0xcd, kind: INTEGER, dataBytes: 2 }, // uint 16
+  { first: 0xce, kind: INTEGER, dataBytes: 4 }, // uint 32
+  { first: 0xcf, kind: INTEGER, dataBytes: 8 }, // uint 64
+  { first: 0xd0, kind: INTEGER, dataBytes: 1 }, // int 8
+  { first: 0xd1, kind: INTEGER, dataBytes: 2 }, // int 16
+  { first: 0xd2, kind: INTEGER, dataBytes: 4 }, // int 32
+  { first: 0xd3, kind: INTEGER, dataBytes: 8 }, // int 64
+  { first: 0xd4, kind: EXTENSION }, // fixext 1, 2, 4, 8, 16
+  { first: 0xd9, kind: STRING, lengthBytes: 1 }, // str 8
+  { first: 0xda, kind: STRING, lengthBytes: 2 }, // str 16
+  { first: 0xdb, kind: STRING, lengthBytes: 4 }, // str 32
+  { first: 0xdc, kind: LIST, lengthBytes: 2 }, // array 16
+  { first: 0xdd, kind: LIST, lengthBytes: 4 }, // array 32
+  { first: 0xde, kind: DICT, lengthBytes: 2 }, // map 16
+  { first: 0xdf, kind: DICT, lengthBytes: 4 }, // map 32
+  { first: 0xe0, kind: INTEGER }, // negative fixint: the value is in the byte itself
+];
+
+/** The format for each of the 256 first bytes. */
+const FORMAT_OF: Required<Format>[] = Array.from({ length: 256 }, (_, byte) => {
+  const format = FORMATS.findLast(({ first }) => first <= byte) ?? FORMATS[0];
+  return { dataBytes: 0, lengthBytes: 0, ...format };
+});
+
+function kindOf(bytes: Uint8Array, at = 0): string {
+  return FORMAT_OF[bytes[at]].kind;
+}
+
+// The index after the first byte and the length field of the value that begins at `at`.
+function contentStart(bytes: Uint8Array, at: number): number {
+  return at + 1 + FORMAT_OF[bytes[at]].lengthBytes;
+}
+
+// The length in the header of a string, bytes, a list or a dict.
+function readLength(bytes: Uint8Array, at: number): number {
+  const { first, lengthBytes } = FORMAT_OF[bytes[at]];
+  if (lengthBytes === 0) return bytes[at] - first;
+  let length = 0;
+  for (let i = 1; i <= lengthBytes; i++) length = length * 256 + bytes[at + i];
+  return length;
+}
+
+// The index after the data of the value that begins at `at`. A list or dict has no data of its own:
+// the values in it follow there.
+function contentEnd(bytes: Uint8Array, at: number): number {
+  const { kind, dataBytes } = FORMAT_OF[bytes[at]];
+  const isCounted = kind === STRING || kind === BYTES;
+  return contentStart(bytes, at) + (isCounted ? readLength(bytes, at) : dataBytes);
+}
+
+// How many values are in the list or dict that begins at `at`: a pair is two values.
+function countValues(bytes: Uint8Array, at: number): number {
+  const kind = kindOf(bytes, at);
+  if (kind === LIST) return readLength(bytes, at);
+  if (kind === DICT) return readLength(bytes, at) * 2;
+  return 0;
+}
+
+/** How deep lists and dicts may be nested. Without a bound, a message could exhaust the stack. */
+const MAX_DEPTH = 64;
+
+/** The lists and dicts that are open while we go over a message, the innermost one last. */
+class Nesting {
+  readonly #open: { isDict: boolean; left: number }[] = []; // `left`: values still to come in it
+
+  /** Whether the next value is a key. In a dict, keys and values take turns. */
+  expectsKey(): boolean {
+    const inner = this.#open.at(-1);
+    return inner !== undefined && inner.isDict && inner.left % 2 === 0;
+  }
+
+  /** Counts a value. If it is a list or dict, `values` of its own follow. */
+  count(isDict: boolean, values: number): void {
+    const outer = this.#open.at(-1);
+    if (outer) outer.left--;
+    if (values > 0) {
+      if (this.#open.length === MAX_DEPTH) {
+        throw new Fault("malformed", `nested over ${MAX_DEPTH} deep`);
+      }
+      this.#open.push({ isDict, left: values });
+    }
+    while (this.#open.at(-1)?.left === 0) this.#open.pop();
+  }
+}
+
+function checkKind(kind: string, isKey: boolean): void {
+  if (kind === EXTENSION || kind === UNUSED) {
+    throw new Fault("malformed", `${kind}: the lab has none`);
+  }
+  if (isKey && kind !== STRING) {
+    throw new Fault("malformed", `a key ${mustBe(STRING, kind)}`);
+  }
+}
+
+// Returns the index after the value that begins at `start`. If it has not `arrived` whole, this is
+// the least index where it can end. Throws if it is longer than `maxBytes`, as soon as its headers
+// say so, and if it has what no message of the lab has.
+//
+// The bytes 92 01 a1 78 are the list [1, "x"]. The header 92 says that two values follow, so 2 are
+// missing. After 01 one is missing. The header a1 says that one byte follows, and none is missing.
+function findEnd(bytes: Uint8Array, start: number, arrived: number, maxBytes: number): number {
+  const nesting = new Nesting();
+  let at = start;
+  let missing = 1; // Values that have not begun. Each takes one byte at least.
+  while (missing > 0 && at < arrived) {
+    const kind = kindOf(bytes, at);
+    checkKind(kind, nesting.expectsKey());
+    missing--;
+    const content = contentStart(bytes, at);
+    if (content > arrived) return content + missing; // The length field is not complete.
+    const values = countValues(bytes, at);
+    missing += values;
+    at = contentEnd(bytes, at);
+    if (at + missing > start + maxBytes) {
+      throw new Fault("too-long", `over the limit of ${maxBytes} bytes (or no msgpack)`);
+    }
+    nesting.count(kind === DICT, values);
+  }
+  return at + missing;
+}
+
+function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(maxMessageBytes + READ_BYTES);
+}
+
+/**
+ * Finds the messages in a stream of MessagePack values. TCP keeps no boundaries: one read may bring
+ * a part of a message, one message, or many. The header of a value says where it ends.
+ *
+ * ```ts
+ * const framer = new Framer();
+ * while (await framer.read(conn) !== null) {
+ *   let message = framer.next();
+ *   while (message !== undefined) {
+ *     console.log(decode(message));
+ *     message = framer.next();
+ *   }
+ * }
+ * ```
+ */
+export class Framer {
+  readonly #buffer: Uint8Array<ArrayBuffer>;
+  #start = 0; // where the next message begins
+  #end = 0; // after the last byte that has arrived
+
+  /**
+   * A framer that takes no message of more than `maxMessageBytes`. Its buffer has room for such a
+   * message and for one read; framers that are not used at the same time can share one.
+   */
+  constructor(
+    readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes,
+    buffer: Uint8Array<ArrayBuffer> = createBuffer(maxMessageBytes),
+  ) {
+    this.#buffer = buffer;
+  }
+
+  /** Reads once; returns how many bytes came, or `null` at the end of the stream. */
+  async read(conn: { read(space: Uint8Array): Promise<number | null> }): Promise<number | null> {
+    this.#buffer.copyWithin(0, this.#start, this.#end); // What is left moves to the front.
+    this.#end -= this.#start;
+    this.#start = 0;
+    const count = await conn.read(this.#buffer.subarray(this.#end, this.#end + READ_BYTES));
+    this.#end += count ?? 0;
+    return count;
+  }
+
+  /** What has arrived after the last message. It is valid until the next read. */
+  pending(): Uint8Array<ArrayBuffer> {
+    return this.#buffer.subarray(this.#start, this.#end);
+  }
+
+  /**
+   * The next message, valid until the next read; or `undefined` when more has to be read first.
+   *
+   * @throws {Fault} When it is too long or nested too deep, when it is not MessagePack, and when it
+   * has an extension type or a key that is no text.
+   */
+  next(): Uint8Array<ArrayBuffer> | undefined {
+    const end = findEnd(this.#buffer, this.#start, this.#end, this.maxMessageBytes);
+    if (end > this.#end) return undefined;
+    const message = this.#buffer.subarray(this.#start, end);
+    this.#start = end;
+    return message;
+  }
+}
+
+// ---------------------------------------------------------------------------- one request --
+
+/** A MessagePack value that `encode` takes. */
+type Value = Parameters<typeof encode>[0];
+
+const EXPECTED = "expected a dict with the keys student_name, github_username and sid";
+const HOW_TO_PACK = "send msgpack.packb(d), where d is a dict with the three keys";
+const NO_ENCODE = "leave out .encode()";
+
+/** Data of another program that clients send by mistake. */
+interface Stranger {
+  /** How it begins; each character is one byte. */
+  readonly begins: RegExp;
+  readonly name: string;
+  readonly advice: string;
+}
+
+// \cB is the byte 02, \cE is 05, and so on.
+const STRANGERS: Stranger[] = [
+  {
+    begins: /^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/,
+    name: "a Python pickle",
+    advice: "use msgpack, or put the lab's pickle.py beside the program",
+  },
+  {
+    begins: /^\s*[[{(]\s*'/,
+    name: "the text of a Python dict",
+    advice: `${HOW_TO_PACK}, not str() or repr()`,
+  },
+  {
+    begins: /^\s*[[{"]/,
+    name: "JSON text",
+    advice: `${HOW_TO_PACK}, not json.dumps()`,
+  },
+  {
+    begins: /^[A-Z]{3,7} (\/|\*|\w+:)|^HTTP\//,
+    name: "HTTP",
+    advice: "use a socket and msgpack.packb(d)",
+  },
+  {
+    begins: /^\cV\cC/,
+    name: "TLS, as of https",
+    advice: "the lab is plain TCP",
+  },
+  {
+    begins: /^PROXY |^\r\n\r\n\0\r\nQUIT\n/,
+    name: "HAProxy's PROXY header",
+    advice: "leave out its option send-proxy",
+  },
+];
+
+function findStranger(bytes: Uint8Array): Stranger | undefined {
+  const text = String.fromCharCode(...bytes.subarray(0, 64));
+  return STRANGERS.find(({ begins }) => begins.test(text));
+}
+
+// Says what these bytes look like and what to do instead, if they are not of the lab.
+function recognize(bytes: Uint8Array): string | undefined {
+  const stranger = findStranger(bytes);
+  return stranger && `this looks like ${stranger.name}: ${stranger.advice}`;
+}
+
+// Reads a whole message as a request.
+function parseRequest(message: Uint8Array): Student {
+  if (kindOf(message) !== DICT) throw notADict(message);
+  checkTexts(message);
+  const fields = decode(message) as Record<string, unknown>;
+  return {
+    student_name: readText(fields, "student_name"),
+    github_username: readText(fields, "github_username"),
+    sid: readId(fields, "sid"),
+  };
+}
+
+function notADict(message: Uint8Array): Fault {
+  const kind = kindOf(message);
+  const what = kind === INTEGER ? "a number, a length or plain text" : kind; // "A" is the number 65
+  const packed = message.subarray(contentStart(message, 0)); // Maybe it was packed twice.
+  let advice = recognize(packed) ?? `${HOW_TO_PACK}, packed once and alone`;
+  if (kind === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT) {
+    advice = "this is the server's acknowledgement, which must not be sent back";
+  }
+  return new Fault("not-a-map", `${EXPECTED}, but ${what} came: ${advice} (${dump(message)})`);
+}
+
+// Refuses a text that `decode` would change: one that is not UTF-8, or that begins with a byte order
+// mark. We look at the bytes, since `decode` does not say what it changed.
+function checkTexts(message: Uint8Array): void {
+  let at = 0;
+  while (at < message.length) {
+    const start = contentStart(message, at);
+    const end = contentEnd(message, at);
+    if (kindOf(message, at) === STRING && !isAscii(message, start, end)) {
+      checkText(message, start, end);
+    }
+    at = end;
+  }
+}
+
+function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) {
+    if (bytes[i] >= 0x80) return false;
+  }
+  return true;
+}
+
+const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const lenientDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
+const BYTE_ORDER_MARK = "\ufeff";
+
+function checkText(message: Uint8Array, start: number, end: number): void {
+  const bytes = message.subarray(start, end);
+  let text: string;
+  try {
+    text = strictDecoder.decode(bytes);
+  } catch {
+    const whose = nameText(message, start);
+    throw new Fault("refused", `${whose} is not UTF-8, ${NO_ENCODE}: ${dump(bytes)}`);
+  }
+  if (text.startsWith(BYTE_ORDER_MARK)) {
+    const advice = "which cannot be seen (a file was read as utf-8, not utf-8-sig?)";
+    const whose = nameText(message, start);
+    throw new Fault("refused", `${whose} begins with a byte order mark, ${advice}: ${quote(text)}`);
+  }
+}
+
+// Whose text begins at this index: the name of its key, or that it is a key itself.
+function nameText(message: Uint8Array, start: number): string {
+  for (const { key, valueStart, valueEnd } of pairsOf(message)) {
+    if (start > valueStart && start < valueEnd) return showKey(key);
+  }
+  return "a key";
+}
+
+/** A pair of a dict, and where its value is in the bytes of the message. */
+interface Pair {
+  readonly key: string;
+  readonly valueStart: number;
+  readonly valueEnd: number;
+}
+
+// The pairs of a message that is a dict. `decode` gives the values; this is for words about a fault.
+function pairsOf(message: Uint8Array): Pair[] {
+  const pairs: Pair[] = [];
+  let at = contentStart(message, 0);
+  while (at < message.length) {
+    const valueStart = findEnd(message, at, message.length, message.length);
+    const valueEnd = findEnd(message, valueStart, message.length, message.length);
+    const key = lenientDecoder.decode(message.subarray(contentStart(message, at), valueStart));
+    pairs.push({ key, valueStart, valueEnd });
+    at = valueEnd;
+  }
+  return pairs;
+}
+
+// The value of a key. `decode` takes a key `__proto__` for the object's prototype, so only own keys
+// count.
+function readField(fields: Record<string, unknown>, key: string): unknown {
+  if (Object.hasOwn(fields, key)) return fields[key];
+  const keys = Object.keys(fields).map(quote).join(", ") || "none";
+  throw new Fault("refused", `${key} is missing, the dict has: ${keys}`);
+}
+
+/** A character that can be seen. */
+const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}]/u;
+
+function checkVisible(text: string, key: string): string {
+  if (VISIBLE.test(text)) return text;
+  const hint = text.trim() === "" ? "" : `, nothing of it can be seen: ${quote(text)}`;
+  throw new Fault("refused", `${key} is empty${hint}`);
+}
+
+function readText(fields: Record<string, unknown>, key: string): string {
+  const value = readField(fields, key);
+  if (typeof value === "string") return checkVisible(value, key);
+  throw new Fault("refused", `${key} ${mustBe(STRING, kindOfValue(value))}`);
+}
+
+function readId(fields: Record<string, unknown>, key: string): number | bigint | string {
+  const value = readField(fields, key);
+  if (typeof value === "string") return checkVisible(value, key);
+  if (typeof value === "bigint") return simplify(value);
+  if (typeof value === "number" && Number.isSafeInteger(value)) return value;
+  throw new Fault("refused", `${key} ${mustBe(`${INTEGER} or ${STRING}`, kindOfValue(value))}`);
+}
+
+// `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact up to 2 ** 53.
+function simplify(integer: number | bigint): number | bigint {
+  const number = Number(integer);
+  return Number.isSafeInteger(number) ? number : integer;
+}
+
+function mustBe(wanted: string, kind: string): string {
+  const advice = kind === BYTES ? `: ${NO_ENCODE} and b''` : "";
+  return `must be ${wanted}, but it is ${kind}${advice}`;
+}
+
+// The kind of a value that `decode` has made.
+function kindOfValue(value: unknown): string {
+  if (value === null) return NONE;
+  if (typeof value === "boolean") return BOOL;
+  if (typeof value === "string") return STRING;
+  if (typeof value === "bigint" || Number.isSafeInteger(value)) return INTEGER;
+  if (typeof value === "number") return FLOAT;
+  if (value instanceof Uint8Array) return BYTES;
+  return Array.isArray(value) ? LIST : DICT;
+}
+
 // ----------------------------------------------------------------------- the client's side --
+
+/** What our client waits for while it has not been greeted. */
+export type WaitingFor = "connection" | "greeting";
+
 /** What {@linkcode submit} takes beside the student. */
-export interface SubmitOptions extends Pick<ServeOptions, "hostname" | "port"> {
+export interface SubmitOptions {
+  /** The server's address; the default is in {@linkcode DEFAULTS}. */
+  hostname?: string;
+  /** The server's TCP port; the default is in {@linkcode DEFAULTS}. */
+  port?: number;
   /** Called with the client's id when the server has greeted. */
-  onGreeting?: (clientid: number) => void;
-  /** Called if there is no greeting within a second: another client may be being served. */
-  onWaiting?: () => void;
+  onGreeting?: (clientid: number | bigint) => void;
+  /** Called once if there is no greeting within a second, with what is still missing. */
+  onWaiting?: (waitingFor: WaitingFor) => void;
 }
+
+/** How long our client waits before it says what it waits for, in ms. */
+const HINT_MS = 1000;
+/** How long our client waits for the acknowledgement, in ms. */
+const ACKNOWLEDGEMENT_MS = 10_000;
 
 /**
  * The lab's client: waits until it is its turn and the server greets, sends the student, and
  * settles when the server has acknowledged.
+ *
+ * ```ts
+ * await submit({ student_name: "Alice Brown", github_username: "abrown", sid: 123456789 });
+ * ```
+ *
  * @throws {Fault} When the server refuses, closes, is not the lab's, or does not answer in 10 s.
+ * @throws {Error} What `Deno.connect` throws when there is no connection.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
-  const { hostname, port, onGreeting, onWaiting } = { ...DEFAULTS, ...options };
-  using conn = await Deno.connect({ hostname, port });
-  const framer = new Framer();
-  let timer = setTimeout(() => onWaiting?.(), 1000);
-  const isGreeting = (value: unknown) => isInteger(Object(value).clientid);
-  const greeting = await receive(conn, framer, "greeting", isGreeting)
-    .finally(() => clearTimeout(timer));
-  onGreeting?.(Number(Object(greeting).clientid));
-  // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
-  const sid = isInteger(student.sid) ? BigInt(student.sid) : student.sid;
-  let request = encode({ ...student, sid });
-  while (request.length > 0) request = request.subarray(await conn.write(request));
-  const late = new Fault("answer", "the server has the request, but no acknowledgement in 10 s");
-  const timeout = new Promise((_, reject) => timer = setTimeout(reject, 10_000, late));
-  const isOne = (value: unknown) => isInteger(value) && Number(value) === ACKNOWLEDGEMENT;
-  await Promise.race([receive(conn, framer, "acknowledgement", isOne), timeout])
-    .finally(() => clearTimeout(timer));
+  const { hostname = DEFAULTS.hostname, port = DEFAULTS.port } = options;
+  let waitingFor: WaitingFor = "connection";
+  const cancelHint = afterRunning(HINT_MS, () => options.onWaiting?.(waitingFor));
+  try {
+    using conn = await Deno.connect({ hostname, port });
+    waitingFor = "greeting";
+    const server = new ServerConnection(conn);
+    const clientid = await server.receiveGreeting();
+    cancelHint();
+    options.onGreeting?.(clientid);
+    await server.send(student);
+    await server.receiveAcknowledgement();
+  } finally {
+    cancelHint();
+  }
 }
 
-// Waits for the next value. What is not right is named, as in the log of the server.
-type Test = (value: unknown) => boolean;
-async function receive(conn: Deno.TcpConn, framer: Framer, what: string, isRight: Test) {
-  const fail = (text: string) => new Fault("answer", text);
-  for (let count: number | null = 0; count !== null; count = await framer.read(conn)) {
-    const came = framer.pending();
-    const message = framer.next();
-    if (message === undefined) continue;
-    const value = decode(message);
-    if (isRight(value)) return value;
-    const { error } = Object(value);
-    if (typeof error === "string") throw fail(`the server refused: ${error}`);
-    const stranger = recognize(came);
-    if (stranger) throw fail(`the server's ${what}: ${stranger.split(":")[0]}`);
-    throw fail(`not the lab's server: its ${what} is ${inspect(value)} (${dump(came)})`);
+/** The client's end of a connection to the server. */
+class ServerConnection {
+  readonly #framer = new Framer();
+
+  constructor(readonly conn: Deno.TcpConn) {}
+
+  async receiveGreeting(): Promise<number | bigint> {
+    const { message, arrived } = await this.#receive("greeting");
+    const clientid = readClientId(message);
+    if (clientid === undefined) throw notTheLabs("greeting", message, arrived);
+    if (this.#framer.pending().length > 0) {
+      throw new Fault("answer", `the server did not wait for the request: ${dump(arrived)}`);
+    }
+    return clientid;
   }
-  throw fail(`the server has closed without a whole ${what}`);
-}
-// ------------------------------------------------------------------------ what is printed --
-// Writes whole lines. A full pipe that does not block (npx makes such) may take a part of a long
-// write, and Deno does not say how much. Pieces of up to 4096 bytes (PIPE_BUF) that end where a
-// line ends are taken whole or not at all, and then we try again. Only a longer line is cut.
-// `piece` serves all lines: a new array for each of them would cost 5 % of a request.
-const encoder = new TextEncoder();
-const piece = new Uint8Array(4096);
-function writeLine(out: { writeSync(bytes: Uint8Array): number }, line: string): void {
-  for (let text = line + "\n"; text !== "";) {
-    let { read, written } = encoder.encodeInto(text, piece);
-    read = text.lastIndexOf("\n", read - 1) + 1 || read;
-    written = piece.lastIndexOf(10, written - 1) + 1 || written; // 10 is "\n"
-    text = text.slice(read);
-    for (let rest = piece.subarray(0, written); rest.length > 0;) {
-      try {
-        rest = rest.subarray(out.writeSync(rest));
-      } catch (error) {
-        const isFull = error instanceof Deno.errors.WouldBlock;
-        if (!isFull && out === Deno.stdout) throw error;
-        if (!isFull) return; // nobody reads the log any more, but the server goes on
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // sleeps 1 ms
-      }
+
+  async send(student: Student): Promise<void> {
+    // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
+    const sid = typeof student.sid === "number" ? BigInt(student.sid) : student.sid;
+    let request = encode({ ...student, sid });
+    while (request.length > 0) request = request.subarray(await this.conn.write(request));
+  }
+
+  async receiveAcknowledgement(): Promise<void> {
+    const seconds = ACKNOWLEDGEMENT_MS / 1000;
+    const text = `the server has the request, but no acknowledgement in ${seconds} s`;
+    const { promise: isLate, reject } = Promise.withResolvers<never>();
+    const cancel = afterRunning(ACKNOWLEDGEMENT_MS, () => reject(new Fault("answer", text)));
+    try {
+      const { message, arrived } = await Promise.race([this.#receive("acknowledgement"), isLate]);
+      const isRight = kindOf(message) === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT;
+      if (!isRight) throw notTheLabs("acknowledgement", message, arrived);
+    } finally {
+      cancel();
     }
   }
+
+  // The next message, and all that had arrived with it. `what` is its name in an error.
+  async #receive(what: string): Promise<{ message: Uint8Array; arrived: Uint8Array }> {
+    let arrived = this.#framer.pending();
+    let message = this.#framer.next();
+    while (message === undefined) {
+      if (await this.#framer.read(this.conn) === null) {
+        throw new Fault("answer", `the server has closed without a whole ${what}`);
+      }
+      arrived = this.#framer.pending();
+      message = this.#framer.next();
+    }
+    return { message, arrived };
+  }
 }
 
-// Integers over 2 ** 53 become strings: most readers of JSON would round them.
-const plain = (_key: string, value: unknown) => typeof value === "bigint" ? `${value}` : value;
-const toJson = (fields: object) => escape(JSON.stringify({ time: new Date(), ...fields }, plain));
+// The id in a greeting; nothing if it is no greeting of the lab.
+function readClientId(message: Uint8Array): number | bigint | undefined {
+  if (kindOf(message) !== DICT) return undefined;
+  const pair = pairsOf(message).find(({ key }) => key === "clientid");
+  if (pair === undefined || kindOf(message, pair.valueStart) !== INTEGER) return undefined;
+  const clientid = decode(message.subarray(pair.valueStart, pair.valueEnd)) as number | bigint;
+  return clientid >= 0 ? simplify(clientid) : undefined;
+}
 
-// The server's product: lines on standard output, whatever the level of the log is.
-function printers(isText: boolean): Required<Pick<ServeOptions, "onListen" | "onRequests">> {
-  const json = (event: string, fields: object) => toJson({ level: "INFO", event, ...fields });
-  const text = ({ student_name, github_username, sid }: Student) =>
-    escape(`Connected: Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`);
+// What is wrong with an answer, in words. `arrived` shows more of it than the message alone.
+function notTheLabs(what: string, message: Uint8Array, arrived: Uint8Array): Fault {
+  const value = decode(message);
+  const { error } = Object(value);
+  if (typeof error === "string") return new Fault("answer", `the server refused: ${error}`);
+  const stranger = findStranger(arrived);
+  if (stranger) {
+    return new Fault("answer", `the server's ${what}: this looks like ${stranger.name}`);
+  }
+  const shown = `${inspectLine(value)} (${dump(arrived)})`;
+  return new Fault("answer", `not the lab's server: its ${what} is ${shown}`);
+}
+
+// Calls back when this process has run for so long, and returns how to call it off. Ticks are
+// counted: the time in which the process was stopped does not count, and what has arrived in that
+// time is read first.
+function afterRunning(ms: number, onOver: () => void): () => void {
+  let ticks = 0;
+  const clock = setInterval(() => {
+    ticks++;
+    if (ticks * TICK_MS <= ms) return;
+    clearInterval(clock);
+    onOver();
+  }, TICK_MS);
+  return () => clearInterval(clock);
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+// ------------------------------------------------------------------------ what is printed --
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+// The first 16 bytes in hex.
+function hexOf(bytes: Uint8Array): string {
+  const first = Array.from(bytes.subarray(0, 16));
+  return first.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+}
+
+// The first 16 bytes in hex and as text.
+function dump(bytes: Uint8Array): string {
+  const text = String.fromCharCode(...bytes.subarray(0, 16)).replace(/[^ -~]/g, ".");
+  return `${hexOf(bytes)}${bytes.length > 16 ? " ..." : ""} "${text}"`;
+}
+
+// Any value as text in one line.
+function inspectLine(value: unknown): string {
+  return Deno.inspect(value, { breakLength: Infinity, compact: true }).replace(/\n\s*/g, " ");
+}
+
+// Characters that could forge a line or move the cursor.
+const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+// Characters that cannot be seen. A space is seen by its place.
+const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}/gu;
+
+// Each UTF-16 unit as \uXXXX.
+function escapeUnits(text: string): string {
+  const units = Array.from({ length: text.length }, (_, i) => text.charCodeAt(i));
+  return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
+}
+
+// Text for a terminal. Letters of all scripts stay as they are.
+function escapeUnsafe(text: string): string {
+  return text.replace(UNSAFE, escapeUnits);
+}
+
+// Text in quotes for a diagnosis: everything in it can be seen.
+function quote(text: string): string {
+  return `"${text.replace(INVISIBLE, escapeUnits)}"`;
+}
+
+// A key in words about its value: the lab's keys as they are, others in quotes.
+function showKey(key: string): string {
+  return /^\w+$/.test(key) ? key : quote(key);
+}
+
+/** Standard output or standard error. */
+interface Output {
+  writeSync(bytes: Uint8Array): number;
+}
+
+const textEncoder = new TextEncoder();
+const NEW_LINE = textEncoder.encode("\n");
+/** So many bytes a pipe takes whole or not at all: PIPE_BUF. POSIX promises 512, Linux has 4096. */
+const PIPE_BYTES = Deno.build.os === "linux" ? 4096 : 512;
+/** A piece that fits into the buffer of 1024 bytes which Deno has for standard output. */
+const BUFFERED_BYTES = 1000;
+const NO_BYTES = new Uint8Array();
+const isUnixTerminal = Deno.stdout.isTerminal() && Deno.build.os !== "windows";
+
+// Prints whole lines on standard output. It may be full and not block: npx makes such pipes, and a
+// program can leave a terminal so. Deno says then that it would block, but not how much it has
+// taken; and nothing may be printed twice.
+function printLines(lines: string): void {
+  if (isUnixTerminal) printOnTerminal(lines);
+  else printOnPipe(textEncoder.encode(lines + "\n"));
+}
+
+// A pipe takes a small piece whole or not at all. Each piece ends where a line ends, so that no line
+// of ours has another program's in it. Only a line that is longer than a piece is cut.
+function printOnPipe(bytes: Uint8Array): void {
+  let start = 0;
+  while (start < bytes.length) {
+    const limit = Math.min(start + PIPE_BYTES, bytes.length);
+    const lineEnd = bytes.lastIndexOf(NEW_LINE[0], limit - 1) + 1;
+    const end = lineEnd > start ? lineEnd : limit;
+    writeAll(Deno.stdout, bytes.subarray(start, end));
+    start = end;
+  }
+}
+
+// A terminal may take a part of a piece. But a small piece without an end of line is kept in Deno's
+// buffer: once it is handed over, an empty write goes on with it. The end of a line is one byte,
+// which is taken or not.
+function printOnTerminal(lines: string): void {
+  for (const line of lines.split("\n")) {
+    const bytes = textEncoder.encode(line);
+    for (let start = 0; start < bytes.length; start += BUFFERED_BYTES) {
+      const isDone = tryToWrite(Deno.stdout, bytes.subarray(start, start + BUFFERED_BYTES));
+      if (isDone === undefined) writeOnce(Deno.stdout, NO_BYTES);
+    }
+    writeAll(Deno.stdout, NEW_LINE);
+  }
+}
+
+function writeAll(out: Output, bytes: Uint8Array): void {
+  let written = 0;
+  while (written < bytes.length) written += writeOnce(out, bytes.subarray(written));
+}
+
+// Writes once, and waits for that as long as the output is full. Returns how many bytes it took.
+function writeOnce(out: Output, bytes: Uint8Array): number {
+  let count = tryToWrite(out, bytes);
+  while (count === undefined) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // Sleeps for 1 ms.
+    count = tryToWrite(out, bytes);
+  }
+  return count;
+}
+
+// Returns how many bytes were written, or `undefined` if the output is full.
+function tryToWrite(out: Output, bytes: Uint8Array): number | undefined {
+  try {
+    return out.writeSync(bytes);
+  } catch (error) {
+    if (error instanceof Deno.errors.WouldBlock) return undefined;
+    throw error;
+  }
+}
+
+// The line of a request, as the lab has it.
+function lineOf({ student_name, github_username, sid }: Student): string {
+  return escapeUnsafe(
+    `Connected: Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`,
+  );
+}
+
+/** What prints the server's product: lines on standard output, whatever the level of the log is. */
+type Printers = Required<Pick<ServeOptions, "onListen" | "onRequests">>;
+
+function textPrinters(): Printers {
   return {
-    onListen({ hostname: address, port }) {
-      const line = json("listening", { address, port, version: project.version });
-      writeLine(Deno.stdout, isText ? `Listening at ${address}/${port}` : line);
-    },
-    onRequests(students, client) {
-      const line = (student: Student) => json("request", { client, ...student });
-      writeLine(Deno.stdout, students.map(isText ? text : line).join("\n"));
+    onListen: ({ hostname, port }) => printLines(`Listening at ${hostname}/${port}`),
+    onRequests: (students) => printLines(students.map(lineOf).join("\n")),
+  };
+}
+
+function jsonPrinters(): Printers {
+  const { version } = project;
+  return {
+    onListen: ({ hostname: address, port }) =>
+      printLines(toJson({ level: "INFO", event: "listening", address, port, version })),
+    onRequests: (students, client) => {
+      const lines = students.map((student) =>
+        toJson({ level: "INFO", event: "request", client, ...student })
+      );
+      printLines(lines.join("\n"));
     },
   };
 }
 
-class StderrHandler extends BaseHandler { // @std's ConsoleHandler has standard output only
+// An object in one line, with the time. Most readers of JSON would round an integer over 2 ** 53, so
+// such an integer becomes a string.
+function toJson(fields: object): string {
+  const text = JSON.stringify(
+    { time: new Date(), ...fields },
+    (_key, value) => typeof value === "bigint" ? String(value) : value,
+  );
+  return escapeUnsafe(text);
+}
+
+// @std's own handler for the console writes to standard output, which is for the lab's lines.
+class StderrHandler extends BaseHandler {
   override log(line: string): void {
-    writeLine(Deno.stderr, line);
+    try {
+      writeAll(Deno.stderr, textEncoder.encode(line + "\n"));
+    } catch {
+      // Nobody reads the log any more. The server goes on.
+    }
   }
 }
 
-/** A logger that writes to standard error what is of this level or above, as text or as JSON. */
-export function createLogger(level: LevelName = "INFO", format = "text"): Logger {
-  const formatter = ({ levelName: level, msg: message, args }: LogRecord) =>
-    format === "text" ? `${level} ${message}` : toJson({ level, ...args[0] as object, message });
+/** How the log and the lines on standard output are written. */
+export type LogFormat = "text" | "json";
+
+/**
+ * A logger that writes to standard error what is of this level or above, a line for each record.
+ *
+ * ```ts
+ * serve({ logger: createLogger("DEBUG", "json") });
+ * ```
+ */
+export function createLogger(level: LevelName = "INFO", format: LogFormat = "text"): Logger {
+  const toText = ({ levelName, msg }: LogRecord) => `${levelName} ${msg}`;
+  const toLine = ({ levelName, msg, args }: LogRecord) =>
+    toJson({ level: levelName, ...Object(args[0]), message: msg });
+  const formatter = format === "text" ? toText : toLine;
   return new Logger("lab", level, { handlers: [new StderrHandler(level, { formatter })] });
 }
+
 // ------------------------------------------------------------------------ the command line --
-// Name, default ("": needed), what is allowed ([]: any text; or [min, max]; or words), help.
-type Option = [name: string, preset: string | number, allowed: (string | number)[], help: string];
-const OPTIONS: Option[] = [
-  ["host", DEFAULTS.hostname, [], "address; with 0.0.0.0 other machines can connect, too"],
-  ["port", DEFAULTS.port, [0, 65535], "TCP port, 0 for any free one"],
-  ["backlog", DEFAULTS.backlog, [1, 65535], "clients that wait in the kernel's queue"],
-  ["request-timeout", DEFAULTS.requestTimeout / 1000, [0, 1e6], "for a whole request"],
-  ["keep-alive-timeout", DEFAULTS.keepAliveTimeout / 1000, [0, 1e6], "for silence after an answer"],
-  ["turn-timeout", DEFAULTS.turnTimeout / 1000, [0, 1e6], "for the visit of one client"],
-  ["max-message-bytes", DEFAULTS.maxMessageBytes, [64, 2 ** 20], "the longest request"],
-  ["log-level", "INFO", ["DEBUG", "INFO", "WARN", "ERROR"], "DEBUG shows the wire"],
-  ["log-format", "text", ["text", "json"], "text, or json: one object per line"],
-  ["student-name", "", [], "client: needed, in quotes if it has spaces"],
-  ["github-username", "", [], "client: needed"],
-  ["sid", "", [], "client: needed, the student id"],
+
+/** Reads what was typed for an option. Throws a {@linkcode Fault} that says what would be right. */
+type OptionParser = (typed: string, name: string) => string | number;
+
+/** An option of the command line. */
+interface Option {
+  readonly name: string;
+  /** What counts if the option is not given. Without it, the option has to be given. */
+  readonly preset?: string | number;
+  readonly parse: OptionParser;
+  readonly help: string;
+}
+
+function usageFault(text: string): Fault {
+  return new Fault("usage", text);
+}
+
+// What the student typed. Deno puts U+FFFD in the place of bytes that are not UTF-8.
+function utf8Text(typed: string, name: string): string {
+  if (!typed.includes("\ufffd")) return typed;
+  throw usageFault(
+    `--${name} has a character that is not UTF-8: set the encoding of this terminal to UTF-8`,
+  );
+}
+
+// A name or an address alone. An IPv6 address has two colons or more.
+function hostName(typed: string, name: string): string {
+  const hasPort = /^[^:]*:[^:]*$/.test(typed);
+  if (!hasPort && !/[\s/[\]]/.test(typed)) return typed;
+  throw usageFault(
+    `--${name} takes an address alone, such as 127.0.0.1 or ::1, not ${typed}: the port goes to --port`,
+  );
+}
+
+function integerFrom(min: number, max: number): OptionParser {
+  return (typed, name) => {
+    const value = /^\d+$/.test(typed) ? Number(typed) : NaN;
+    if (value >= min && value <= max) return value;
+    throw usageFault(`--${name} must be an integer from ${min} to ${max}, not ${typed}`);
+  };
+}
+
+const MAX_SECONDS = 1_000_000;
+
+// Returns ms.
+function seconds(typed: string, name: string): number {
+  const value = /^[\d.]+$/.test(typed) ? Number(typed) : NaN;
+  if (value <= MAX_SECONDS) return value * 1000;
+  throw usageFault(`--${name} must be seconds from 0 to ${MAX_SECONDS}, not ${typed}`);
+}
+
+function oneOf(...words: string[]): OptionParser {
+  return (typed, name) => {
+    if (words.includes(typed)) return typed;
+    throw usageFault(`--${name} must be ${words.join(" or ")}, not ${typed}`);
+  };
+}
+
+const HOST: Option = {
+  name: "host",
+  preset: DEFAULTS.hostname,
+  parse: hostName,
+  help: "address; with 0.0.0.0 other machines can connect, too",
+};
+const PORT: Option = {
+  name: "port",
+  preset: DEFAULTS.port,
+  parse: integerFrom(0, 65535),
+  help: "TCP port, 0 for any free one",
+};
+const SERVER_OPTIONS: Option[] = [
+  HOST,
+  PORT,
+  {
+    name: "backlog",
+    preset: DEFAULTS.backlog,
+    parse: integerFrom(1, 65535),
+    help: "clients that wait in the kernel's queue",
+  },
+  {
+    name: "request-timeout",
+    preset: DEFAULTS.requestTimeout / 1000,
+    parse: seconds,
+    help: "for a whole request",
+  },
+  {
+    name: "keep-alive-timeout",
+    preset: DEFAULTS.keepAliveTimeout / 1000,
+    parse: seconds,
+    help: "for silence after an answer",
+  },
+  {
+    name: "turn-timeout",
+    preset: DEFAULTS.turnTimeout / 1000,
+    parse: seconds,
+    help: "for the visit of one client",
+  },
+  {
+    name: "max-message-bytes",
+    preset: DEFAULTS.maxMessageBytes,
+    parse: integerFrom(64, 2 ** 20),
+    help: "the longest request",
+  },
+  {
+    name: "log-level",
+    preset: "INFO",
+    parse: oneOf("DEBUG", "INFO", "WARN", "ERROR"),
+    help: "DEBUG shows the wire",
+  },
+  {
+    name: "log-format",
+    preset: "text",
+    parse: oneOf("text", "json"),
+    help: "text, or json: one object per line",
+  },
 ];
-const OF_CLIENT = ["student-name", "github-username", "sid", "host", "port"];
-const helpLine = ([name, preset, , help]: Option): string =>
-  `  ${`--${name} ${preset || "TEXT"}`.padEnd(26)} ${help}\n`;
+const STUDENT_OPTIONS: Option[] = [
+  {
+    name: "student-name",
+    parse: utf8Text,
+    help: "client: needed, in quotes if it has spaces",
+  },
+  { name: "github-username", parse: utf8Text, help: "client: needed" },
+  { name: "sid", parse: utf8Text, help: "client: needed, the student id" },
+];
+const CLIENT_OPTIONS: Option[] = [
+  ...STUDENT_OPTIONS,
+  HOST,
+  { ...PORT, parse: integerFrom(1, 65535) },
+];
+
+function helpLine({ name, preset, help }: Option): string {
+  return `  ${`--${name} ${preset ?? "TEXT"}`.padEnd(26)} ${help}`;
+}
+
 const HELP = `Lab 3: an iterative TCP server, one client after the other; and its client.
 Usage: main.ts [options]
        main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
 
 Options and defaults (timeouts in seconds, 0: no limit; the client has --host and --port, too):
-${OPTIONS.map(helpLine).join("")}  --help, --version`;
+${[...SERVER_OPTIONS, ...STUDENT_OPTIONS].map(helpLine).join("\n")}
+  --help, --version`;
 
-// Returns the value of an option, in ms if it is a time; or throws what would be right.
-function parseValue([name, , allowed]: Option, typed: string): string | number {
-  if (typed.trim() === "") throw new Fault("usage", `--${name} needs a value, as --help shows`);
-  const [min, max] = allowed;
-  if (min === undefined || allowed.includes(typed)) return typed;
-  const [unit, size] = name.endsWith("timeout") ? ["seconds", 1000] : ["an integer", 1];
-  const value = /^[\d.]+$/.test(typed) ? +typed : NaN;
-  if (value >= +min && value <= +max && (size > 1 || Number.isInteger(value))) return value * size;
-  const must = typeof min === "string" ? allowed.join(" or ") : `${unit} from ${min} to ${max}`;
-  throw new Fault("usage", `--${name} must be ${must}, not ${typed}`);
+/** The values of the options, by name. */
+class OptionValues {
+  readonly #values: Map<string, string | number>;
+
+  constructor(options: Option[], args: string[]) {
+    const given = splitArguments(options, args);
+    this.#values = new Map(
+      options.map((option) => [option.name, parseOption(option, given[option.name])]),
+    );
+  }
+
+  text(name: string): string {
+    return String(this.#values.get(name));
+  }
+
+  number(name: string): number {
+    return Number(this.#values.get(name));
+  }
 }
 
-// deno-lint-ignore no-explicit-any -- OPTIONS says what each value is
-type Values = Record<string, any>;
-// The values by their names in TypeScript: `logLevel` for `--log-level`.
-function parseOptions(args: string[], isClient: boolean): Values {
-  const options = OPTIONS.filter(([name, preset]) => isClient ? OF_CLIENT.includes(name) : preset);
-  const names = options.map(([name]) => name);
-  const unknown = (arg: string) => {
-    if (arg === "") return; // the value of the option before
-    const before = args[args.indexOf(arg) - 1] ?? "";
-    let text = `Unknown option ${arg}: there are --${names.join(", --")}, --help, --version`;
-    if (names.includes(before.slice(2))) text = `A value that begins with -: ${before}=${arg}`;
-    if (!arg.startsWith("-")) text = `Unexpected ${arg}: client comes first, spaces need quotes`;
-    throw new Fault("usage", text);
-  };
-  const given: Values = parseArgs(args.filter((arg) => arg !== "--"), { string: names, unknown });
-  return Object.fromEntries(options.map((option) => {
-    const [name, preset] = option;
-    const key = name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
-    return [key, parseValue(option, `${given[name] ?? preset}`)];
-  }));
+function parseOption({ name, preset, parse }: Option, given: unknown): string | number {
+  const typed = String(given ?? preset ?? "");
+  if (typed.trim() === "") throw usageFault(`--${name} needs a value, as --help shows`);
+  return parse(typed, name);
 }
 
-// The first of these signals stops the server, a later one ends it at once. Those within 100 ms of
-// the first are the same: a terminal sends ^C to all its processes, and a task runner sends it on.
-const SIGNALS = ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM", "SIGHUP"] as const;
-async function runServer({ host, logLevel, logFormat, ...settings }: Values): Promise<void> {
+// What was typed for each option, as text.
+function splitArguments(options: Option[], args: string[]): Record<string, unknown> {
+  const names = options.map(({ name }) => name);
+  return parseArgs(args.filter((arg) => arg !== "--"), {
+    string: names,
+    unknown: (arg) => {
+      if (arg === "") return; // the value of the option before it
+      throw usageFault(describeUnknown(arg, args[args.indexOf(arg) - 1] ?? "", names));
+    },
+  });
+}
+
+function describeUnknown(arg: string, before: string, names: string[]): string {
+  if (!arg.startsWith("-")) return `Unexpected ${arg}: client comes first, spaces need quotes`;
+  if (names.includes(before.slice(2))) return `A value that begins with -: ${before}=${arg}`;
+  return `Unknown option ${arg}: there are --${names.join(", --")}, --help, --version`;
+}
+
+/** The signals that stop the server. Windows has SIGBREAK (Ctrl-Break) in the place of SIGTERM. */
+const STOP_SIGNALS: Deno.Signal[] = [
+  "SIGINT",
+  Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM",
+  "SIGHUP",
+];
+/** A terminal and a task runner both send a ^C on. Within this time it is the same one, in ms. */
+const SAME_SIGNAL_MS = 100;
+
+// Aborts at the first signal. A later one ends the program at once.
+function signalOfStop(): AbortSignal {
   const stop = new AbortController();
-  let first = Infinity; // ms
+  let firstAt: number | undefined;
   const onSignal = () => {
-    if (performance.now() - first >= 100) Deno.exit(1);
-    first = Math.min(first, performance.now());
+    firstAt ??= performance.now();
+    if (performance.now() - firstAt >= SAME_SIGNAL_MS) Deno.exit(1);
     stop.abort();
   };
-  for (const signal of SIGNALS) Deno.addSignalListener(signal, onSignal);
-  const logger = createLogger(logLevel, logFormat);
-  const more = { ...printers(logFormat === "text"), hostname: host, logger, signal: stop.signal };
-  const { clients, requests } = await serve({ ...settings, ...more }).finished;
-  const text = `Served ${plural(clients, "client")} and ${plural(requests, "request")}`;
-  createLogger("INFO", logFormat).info(text, { event: "stopped" }); // whatever the level is
+  for (const signal of STOP_SIGNALS) Deno.addSignalListener(signal, onSignal);
+  return stop.signal;
 }
 
-async function runClient({ host, port, studentName, githubUsername, sid }: Values): Promise<void> {
-  // Digits are an integer, unless it might exceed 64 bits or lose a zero in front.
-  const id = /^(0|-?[1-9]\d{0,17})$/.test(sid) ? BigInt(sid) : sid;
-  const student = { student_name: studentName, github_username: githubUsername, sid: id };
-  const onGreeting = (clientid: number) =>
-    console.log(`{'clientid': ${clientid}} has successfully connected to ${host}/${port}`);
-  const onWaiting = () => console.error("Connected, no greeting yet: is another client served?");
-  await submit(student, { hostname: host, port, onGreeting, onWaiting });
+async function runServer(values: OptionValues): Promise<void> {
+  const format = values.text("log-format") as LogFormat;
+  const printers = format === "text" ? textPrinters() : jsonPrinters();
+  const server = serve({
+    ...printers,
+    hostname: values.text("host"),
+    port: values.number("port"),
+    backlog: values.number("backlog"),
+    requestTimeout: values.number("request-timeout"),
+    keepAliveTimeout: values.number("keep-alive-timeout"),
+    turnTimeout: values.number("turn-timeout"),
+    maxMessageBytes: values.number("max-message-bytes"),
+    logger: createLogger(values.text("log-level") as LevelName, format),
+    signal: signalOfStop(),
+  });
+  const { clients, requests } = await server.finished;
+  const text = `Served ${plural(clients, "client")} and ${plural(requests, "request")}`;
+  createLogger("INFO", format).info(text, { event: "stopped" }); // whatever --log-level is
+}
+
+const HINTS: Record<WaitingFor, string> = {
+  connection: "Not connected yet: nobody answers at that address, or the server's queue is full",
+  greeting: "Connected, no greeting yet: is another client served?",
+};
+
+async function runClient(values: OptionValues): Promise<void> {
+  const hostname = values.text("host");
+  const port = values.number("port");
+  const student = {
+    student_name: values.text("student-name"),
+    github_username: values.text("github-username"),
+    sid: parseStudentId(values.text("sid")),
+  };
+  await submit(student, {
+    hostname,
+    port,
+    onWaiting: (waitingFor) => console.error(HINTS[waitingFor]),
+    onGreeting: (clientid) =>
+      console.log(`{'clientid': ${clientid}} has successfully connected to ${hostname}/${port}`),
+  });
   console.log("Data acknowledged by server and you passed the test");
 }
 
-// What an error of the system means to the person at the terminal; %s is the address.
-const SYSTEM_ERRORS: Record<string, string> = {
-  AddrInUse: "The port of %s is in use: end the other server, or choose with --port",
-  AddrNotAvailable: "%s is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has",
-  ConnectionRefused: "No server at %s: start it first, or say with --host and --port where it is",
-  ConnectionReset: "The server at %s has closed: its own window says why",
-  PermissionDenied: "The port of %s needs an administrator: choose one over 1023 with --port",
+// Digits are an integer, unless that could change them: a zero in front, or more than 64 bits.
+function parseStudentId(typed: string): bigint | string {
+  return /^(0|-?[1-9]\d{0,17})$/.test(typed) ? BigInt(typed) : typed;
+}
+
+/** What an error of the system means to the person at the terminal, by its code. */
+type Explanations = Record<string, (where: string) => string>;
+
+const SERVER_ERRORS: Explanations = {
+  EADDRINUSE: (where) =>
+    `The port of ${where} is in use: end the other server, or choose with --port`,
+  EADDRNOTAVAIL: (where) =>
+    `${where} is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has`,
+  EACCES: (where) =>
+    `The port of ${where} needs an administrator: choose one over 1023 with --port`,
+  EINVAL: (where) => `${where} is no address to listen at: --host 127.0.0.1, or 0.0.0.0 for all`,
+};
+const CLIENT_ERRORS: Explanations = {
+  ECONNREFUSED: (where) =>
+    `No server at ${where}: start it first, or say with --host and --port where it is`,
+  ECONNRESET: (where) => `The server at ${where} has closed: its own window says why`,
+  ENOTCONN: (where) => `The server at ${where} has closed: its own window says why`,
+  ETIMEDOUT: (where) =>
+    `Nobody answers at ${where}: is the server's machine on, and is --host its address?`,
+  EHOSTUNREACH: (where) =>
+    `No way to the machine of ${where}: is it on, in this network, and is --host its address?`,
+  ENETUNREACH: (where) =>
+    `No network leads to ${where}: is this machine connected, and is --host right?`,
+  EACCES: (where) => `This machine may not connect to ${where}: a firewall forbids it`,
+  EPERM: (where) => `This machine may not connect to ${where}: a firewall forbids it`,
+  EINVAL: (where) =>
+    `${where} is no address to connect to: a link-local one (fe80::...) needs its zone behind %`,
 };
 
-// Runs the command line; returns the exit status: 0, or 1 for a failure, or 2 for a wrong line.
-async function main(args: string[]): Promise<number> {
-  const isClient = args[0] === "client";
+// One line for the person at the terminal: what to do.
+function explain(error: Error, where: string, explanations: Explanations): string {
+  if (error instanceof Fault) return error.message;
+  if (error.message.startsWith("failed to lookup address")) {
+    return `There is no machine of the name in ${where}: see --host`;
+  }
+  const explanation = explanations[String(Object(error).code)];
+  return explanation ? explanation(where) : `${where}: ${error.message}`;
+}
+
+// Runs the server or the client, and returns the exit status: 0, 1 for a failure, 2 for a wrong
+// command line.
+async function run(args: string[], options: Option[]): Promise<number> {
+  const isClient = options === CLIENT_OPTIONS;
   let where = "";
   try {
-    if (args.includes("--version")) console.log(project.version);
-    else if (args.includes("--help")) console.log(HELP);
-    else {
-      const values = parseOptions(isClient ? args.slice(1) : args, isClient);
-      where = `${values.host}/${values.port}`;
-      await (isClient ? runClient(values) : runServer(values));
-    }
+    const values = new OptionValues(options, args);
+    where = `${values.text("host")}/${values.number("port")}`;
+    await (isClient ? runClient(values) : runServer(values));
     return 0;
-  } catch (error) {
-    const { name, message } = error as Error;
-    const known = SYSTEM_ERRORS[name]?.replace("%s", where) ?? `${where}: ${message}`;
-    console.error(escape(error instanceof Fault ? message : known));
+  } catch (caught) {
+    const error = caught as Error;
+    console.error(escapeUnsafe(explain(error, where, isClient ? CLIENT_ERRORS : SERVER_ERRORS)));
     return error instanceof Fault && error.event === "usage" ? 2 : 1;
   }
 }
+
+async function main(args: string[]): Promise<number> {
+  if (args.includes("--version")) {
+    console.log(project.version);
+    return 0;
+  }
+  if (args.includes("--help")) {
+    console.log(HELP);
+    return 0;
+  }
+  return args[0] === "client"
+    ? await run(args.slice(1), CLIENT_OPTIONS)
+    : await run(args, SERVER_OPTIONS);
+}
+
 if (import.meta.main) Deno.exit(await main(Deno.args));
