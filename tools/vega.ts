@@ -16,9 +16,18 @@ const CONFIG: TopLevelSpec["config"] = {
   font: "Helvetica, Arial, sans-serif",
   view: { stroke: null },
   axis: { labelFontSize: 11, titleFontSize: 12, titleFontWeight: "normal", gridColor: "#e5e5e5" },
-  legend: { labelFontSize: 12, symbolSize: 110, labelLimit: 0 },
+  legend: {
+    labelFontSize: 12,
+    symbolSize: 110,
+    labelLimit: 0,
+  },
   title: { fontSize: 15, subtitleFontSize: 12, subtitlePadding: 5, anchor: "start", offset: 12 },
 };
+
+/** Legends stand below each other; Vega-Lite has no option for that, and Vega has. */
+const LEGENDS = {
+  legend: { layout: { top: { anchor: "start", direction: "vertical" } } },
+} as const;
 
 /**
  * The SVG document of a specification. Its texts are escaped.
@@ -26,7 +35,7 @@ const CONFIG: TopLevelSpec["config"] = {
  * @throws {Error} When the specification is wrong.
  */
 export async function toSvg(spec: TopLevelSpec): Promise<string> {
-  const runtime = parse(compile({ ...spec, config: CONFIG }).spec);
+  const runtime = parse(compile({ ...spec, config: CONFIG }).spec, LEGENDS);
   const view = new View(runtime, { renderer: "none", logLevel: Warn });
   return await view.toSVG();
 }

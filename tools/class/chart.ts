@@ -8,7 +8,7 @@ import { shorten, wrap } from "../text.ts";
 import type { TopLevelSpec } from "../vega.ts";
 import { median, neverServed, queueOverTime, stretches, waited, waitingTimes } from "./numbers.ts";
 import type { Run } from "./run.ts";
-import type { Visit } from "./visit.ts";
+import type { Kind, Visit } from "./visit.ts";
 
 /** The size of a picture. */
 export interface Layout {
@@ -16,19 +16,21 @@ export interface Layout {
   readonly isWide: boolean;
   /** The px of all charts that stand beside each other, without labels. */
   readonly chartWidth: number;
+  /** How many characters a line of the title has. */
+  readonly lineLength: number;
   /** How many characters of a client's end are shown. */
   readonly endLength: number;
 }
 
 /** For a screen or a page. */
-export const WIDE: Layout = { isWide: true, chartWidth: 860, endLength: 44 };
+export const WIDE: Layout = { isWide: true, chartWidth: 1060, lineLength: 150, endLength: 38 };
 /** For a phone. */
-export const NARROW: Layout = { isWide: false, chartWidth: 170, endLength: 18 };
+export const NARROW: Layout = { isWide: false, chartWidth: 200, lineLength: 42, endLength: 16 };
 
-const ROW_HEIGHT = { few: 18, many: 11 }; // px
+const ROW_HEIGHT = { few: 18, many: 14 }; // px
 const MANY = 50; // rows
 const QUEUE_HEIGHT = 110; // px
-const LABELS_WIDTH = 240; // px, of the texts beside a chart: they need a place in a second run
+const LABELS_WIDTH = 280; // px, of the texts beside a chart: they need a place in a second run
 
 /**
  * The colours of Okabe and Ito, which the colour-blind can tell apart. Who waits is a thin bar and
@@ -40,6 +42,7 @@ const COLORS = {
   served: "#0072B2",
   lingering: "#56B4E9",
 };
+const LEGEND = { title: null, orient: "top" };
 const PHASES = Object.keys(COLORS);
 const THIN = ["connecting", "waiting"];
 
@@ -58,15 +61,30 @@ export function chart(runs: Run[], layout: Layout): TopLevelSpec {
   return spec as TopLevelSpec;
 }
 
+/** What was run. */
 function titleOf(runs: Run[], layout: Layout): object {
-  const [{ visits }] = runs;
-  const others = visits.map(({ kind }) => kind).filter((kind) => kind !== "good");
-  const kinds = [...new Set(others)].map((kind) =>
-    `${others.filter((other) => other === kind).length} ${kind}`
-  );
-  const among = kinds.length > 0 ? `, among them ${kinds.join(", ")}` : "";
-  const text = `${visits.length} clients${among}: ${runs.map(({ title }) => title).join("; ")}`;
-  return { text: wrap(text, layout.isWide ? 110 : 44) };
+  const servers = runs.map(({ title }) => title).join(", and ");
+  const [{ plan }] = runs;
+  const arrive = `They arrive within ${plan.arriveMs / 1000} s`;
+  const stay = plan.stayMs === undefined
+    ? "until the server closes"
+    : `for ${plan.stayMs / 1000} s`;
+  const text = `${plan.kinds.length} clients visit ${servers}`;
+  const subtitle = `${arrive}, and stay ${stay} after the acknowledgement.${others(plan.kinds)}`;
+  const result = runs.length === 1 ? summary(runs[0]) : "";
+  return {
+    text: wrap(text, layout.lineLength),
+    subtitle: [subtitle, result].flatMap((line) => wrap(line, layout.lineLength * 1.2)),
+    anchor: "start",
+  };
+}
+
+/** The clients that are not the usual ones: how many of each kind. */
+function others(kinds: Kind[]): string {
+  const counts = Object.entries(Object.groupBy(kinds, (kind) => kind))
+    .filter(([kind]) => kind !== "good")
+    .map(([kind, all]) => `${all.length} ${kind}`);
+  return counts.length > 0 ? ` Among them: ${counts.join(", ")}.` : "";
 }
 
 /** One run: a row for each client, and below it the length of the queue. */
@@ -78,12 +96,11 @@ function panel(run: Run, runs: Run[], layout: Layout): object {
     field: "from",
     type: "quantitative",
     scale: { domain: [0, seconds], nice: false },
-    title: "seconds since the first client arrived",
   };
-  const title = { text: wrap(run.title, width / 6), subtitle: wrap(summary(run), width / 5) };
+  const text = { text: wrap(run.title, width / 6), subtitle: wrap(summary(run), width / 5) };
   return {
-    title: { ...title, frame: "bounds" },
-    vconcat: [rows(run, x, width, layout), queue(run, runs, x, width)],
+    title: runs.length > 1 ? { ...text, frame: "group" } : undefined,
+    vconcat: [rows(run, x, width, layout.endLength / beside), queue(run, runs, x, width)],
     resolve: { scale: { x: "shared" } },
     spacing: 12,
   };
@@ -93,16 +110,16 @@ function summary(run: Run): string {
   const times = waitingTimes(run).map((ms) => (ms / 1000).toFixed(1));
   const lost = neverServed(run).length;
   const never = lost > 0 ? `${lost} never served` : "all good ones served";
-  if (times.length === 0) return `nobody was greeted; ${never}`;
+  if (times.length === 0) return `Nobody was greeted; ${never}.`;
   const middle = (median(waitingTimes(run)) / 1000).toFixed(1);
-  return `waited: median ${middle} s, longest ${times.at(-1)} s; ${never}`;
+  return `Waited for the greeting: median ${middle} s, longest ${times.at(-1)} s; ${never}.`;
 }
 
 function labelOf({ number, kind }: Visit): string {
   return kind === "good" ? `${number}` : `${number} ${kind}`;
 }
 
-function rows(run: Run, x: object, width: number, layout: Layout): object {
+function rows(run: Run, x: object, width: number, endLength: number): object {
   const isMany = run.visits.length > MANY;
   const rowHeight = isMany ? ROW_HEIGHT.many : ROW_HEIGHT.few;
   const y = {
@@ -110,7 +127,13 @@ function rows(run: Run, x: object, width: number, layout: Layout): object {
     type: "ordinal",
     sort: null,
     scale: { domain: run.visits.map(labelOf), paddingInner: 0.15 },
-    axis: { labelFontSize: rowHeight * 0.65, labelOverlap: false, ticks: false, domain: false },
+    axis: {
+      labelFontSize: rowHeight * 0.65,
+      labelOverlap: false,
+      ticks: false,
+      domain: false,
+      offset: 8,
+    },
     title: "client, by arrival",
   };
   return {
@@ -118,10 +141,10 @@ function rows(run: Run, x: object, width: number, layout: Layout): object {
     height: run.visits.length * rowHeight,
     encoding: { y },
     layer: [
-      bars(run, x, true),
-      bars(run, x, false),
+      bars(run, { ...x, title: null }, true),
+      bars(run, { ...x, title: null }, false),
       ...MARKS.map((mark) => marks(run, mark, rowHeight)),
-      ...endings(run, width, rowHeight, layout),
+      ...endings(run, width, rowHeight, endLength),
     ],
     resolve: { legend: { color: "shared" } },
   };
@@ -139,12 +162,12 @@ function bars(run: Run, x: object, isThin: boolean): object {
         to: to / 1000,
       }))
   );
-  const legend = { title: null, orient: "top" };
+
   const scale = { domain: PHASES, range: Object.values(COLORS) };
   return {
     data: { values },
     mark: { type: "bar", height: { band: isThin ? 0.35 : 0.95 } },
-    encoding: { x, x2: { field: "to" }, color: { field: "phase", scale, legend } },
+    encoding: { x, x2: { field: "to" }, color: { field: "phase", scale, legend: LEGEND } },
   };
 }
 
@@ -156,19 +179,14 @@ function marks(run: Run, mark: typeof MARKS[number], rowHeight: number): object 
     domain: MARKS.map(({ name }) => name),
     range: MARKS.map(({ shape }) => shape),
   };
-  const legend = {
-    title: null,
-    orient: "top",
-    symbolFillColor: "white",
-    symbolStrokeColor: "black",
-  };
+
   return {
     data: { values },
     mark: {
       type: "point",
-      filled: true,
+      filled: false,
       fill: "white",
-      stroke: "black",
+      color: "black",
       strokeWidth: 0.8,
       opacity: 1,
       size: (rowHeight * 0.32) ** 2,
@@ -176,19 +194,19 @@ function marks(run: Run, mark: typeof MARKS[number], rowHeight: number): object 
     },
     encoding: {
       x: { field: "from", type: "quantitative" },
-      shape: { field: "mark", scale, legend },
+      shape: { field: "mark", scale, legend: LEGEND },
     },
   };
 }
 
 /** Two columns at the right: how long each client waited, and how it ended. */
-function endings(run: Run, width: number, rowHeight: number, layout: Layout): object[] {
+function endings(run: Run, width: number, rowHeight: number, endLength: number): object[] {
   const fontSize = Math.min(11, rowHeight * 0.65);
   const wait = width + fontSize * 4;
   const values = run.visits.map((visit) => ({
     client: labelOf(visit),
     waited: waitText(visit),
-    end: shorten(visit.end, layout.endLength),
+    end: shorten(visit.end, endLength),
   }));
   const column = (field: string, align: string, x: number) => ({
     data: { values },
@@ -234,6 +252,6 @@ function queue(run: Run, runs: Run[], x: object, width: number): object {
       color: COLORS.waiting,
       line: { color: "black" },
     },
-    encoding: { x, y },
+    encoding: { x: { ...x, title: "seconds since the first client arrived" }, y },
   };
 }

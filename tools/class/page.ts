@@ -34,7 +34,7 @@ export async function page(runs: Run[]): Promise<string> {
   svg { display: block; width: 100%; height: auto; margin: auto; }
   .wide svg { max-height: max(calc(100vh - 16px), ${leastHeight}px); }
   .narrow { display: none; }
-  pre { overflow-x: auto; }
+  pre { overflow-x: auto; font-size: 12px; }
   @media (max-width: 700px) {
     .wide { display: none; }
     .narrow { display: block; }

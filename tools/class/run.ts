@@ -11,8 +11,10 @@ import { isGood, makeVisit, newVisit, type Visit } from "./visit.ts";
 
 /** What was seen in a run. */
 export interface Run {
-  /** What was run, in words: the server. */
+  /** What was visited: the server's name or address. */
   readonly title: string;
+  /** What the clients were to do. */
+  readonly plan: Plan;
   /** The clients in the order of their arrival. */
   readonly visits: Visit[];
   /** How long it took, in ms. */
@@ -60,7 +62,7 @@ export async function runClass(
   const ms = performance.now() - startedAt;
   const seen = visits.map(asSeen);
   for (const client of clients) client.close();
-  return { title: address.title, visits: seen, ms };
+  return { title: address.title, plan, visits: seen, ms };
 }
 
 /** The visit as it is now, apart from what the end of the run will do to it. */
