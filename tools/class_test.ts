@@ -17,6 +17,7 @@ import { parseOptions, type Plan, UsageError } from "./class/options.ts";
 import { page } from "./class/page.ts";
 import { type Run, runClass } from "./class/run.ts";
 import { type Kind, newVisit, type Visit } from "./class/visit.ts";
+import { Client } from "./client.ts";
 import { configFlags, ROOT } from "./config.ts";
 import { LabServer } from "./lab_server.ts";
 import { draw } from "./ladder.ts";
@@ -40,7 +41,7 @@ function assertMatch(text: string, pattern: RegExp): void {
 }
 
 function command(tool: string, args: string[]): Deno.Command {
-  const allowed = ["net", "run", "read", "write", "env"].map((name) => `--allow-${name}`);
+  const allowed = ["net", "run", "read", "write"].map((name) => `--allow-${name}`);
   return new Deno.Command(Deno.execPath(), {
     args: [
       "run",
@@ -160,7 +161,7 @@ async function rawWait(port: number): Promise<number> {
   return ms;
 }
 
-const permissions = ["net", "run", "read", "write", "env"] as const;
+const permissions = ["net", "run", "read", "write"] as const;
 const states = await Promise.all(permissions.map((name) => Deno.permissions.query({ name })));
 const isAllowed = states.every(({ state }) => state === "granted");
 const hasPython = isAllowed && await Deno.stat(PYTHON).then(() => true, () => false);
@@ -305,18 +306,19 @@ toolTest(
 // ------------------------------------------------------------------------------ the class --
 
 toolTest("a waiting time is what a raw socket measures beside the class", async () => {
-  await using server = await LabServer.start(["--keep-alive-timeout", "0.7"]);
+  await using server = await LabServer.start(["--request-timeout", "0.7"]);
   const { port } = server;
-  const before = runClass(planOf(1), { title: "", host: HOST, port }, NEVER); // keeps the server
+  const silent = await Client.connect(HOST, port, 1000); // keeps the server from the others
+  await silent.receive(1000);
   const raw = rawWait(port);
   const run = await runClass(planOf(10, { stayMs: 0 }), { title: "", host: HOST, port }, NEVER);
   const expected = await raw;
+  silent.close();
   assert(expected > 500, `the raw socket waited ${expected} ms`);
   for (const { number, arrivedAt, greetedAt = NaN } of run.visits) {
     const difference = greetedAt - arrivedAt - expected;
     assert(Math.abs(difference) < 100, `client ${number} is ${difference} ms off`);
   }
-  assertEquals(neverServed(await before), []);
 });
 
 toolTest("the phases are those of the server: greeting, acknowledgement and close", async () => {
@@ -428,42 +430,21 @@ toolTest("beside an iterative server, one with threads lets nobody wait", async 
 }, hasPython);
 
 toolTest("Ctrl-C ends the class, and what there is is drawn", async () => {
-  await withServer(async () => {}, async (port) => {
+  const arrived = Promise.withResolvers<void>();
+  await withServer(() => Promise.resolve(arrived.resolve()), async (port) => {
     const folder = await Deno.makeTempDir();
-    const args = [
-      "--clients",
-      "3",
-      "--arrive",
-      "0",
-      "--port",
-      `${port}`,
-      "--out",
-      `${folder}/class`,
-    ];
+    const args = ["--clients", "1", "--port", `${port}`, "--out", `${folder}/class`];
     const child = command("tools/class.ts", args).spawn();
-    const { value, reader } = await firstLine(child.stderr, /3 waiting/);
-    assertMatch(value, /3 clients visit/);
+    await arrived.promise;
     child.kill("SIGINT");
-    assertEquals((await child.status).code, 1);
-    await reader.cancel();
-    await child.stdout.cancel();
     await child.stdin.close();
-    assertEquals(rowLabels(await Deno.readTextFile(`${folder}/class.svg`), 3).length, 3);
+    const { code, stdout } = textOf(await child.output());
+    assertEquals(code, 1);
+    assertMatch(stdout, /never greeted/);
+    assertEquals(rowLabels(await Deno.readTextFile(`${folder}/class.svg`), 1).length, 1);
     await Deno.remove(folder, { recursive: true });
   });
 }, Deno.build.os !== "windows");
-
-/** Reads until this has come. */
-async function firstLine(pipe: ReadableStream<Uint8Array<ArrayBuffer>>, wanted: RegExp) {
-  const reader = pipe.pipeThrough(new TextDecoderStream()).getReader();
-  let value = "";
-  while (!wanted.test(value)) {
-    const read = await reader.read();
-    assert(!read.done, value);
-    value += read.value;
-  }
-  return { value, reader };
-}
 
 // ---------------------------------------------------------------------- texts of strangers --
 

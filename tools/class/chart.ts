@@ -14,23 +14,23 @@ import type { Kind, Visit } from "./visit.ts";
 export interface Layout {
   /** Whether two runs stand beside each other, or one above the other. */
   readonly isWide: boolean;
-  /** The px of all charts that stand beside each other, without labels. */
+  /** How wide the charts are together that stand beside each other, in px, without labels. */
   readonly chartWidth: number;
-  /** How many characters a line of the title has. */
-  readonly lineLength: number;
   /** How many characters of a client's end are shown. */
   readonly endLength: number;
 }
 
 /** For a screen or a page. */
-export const WIDE: Layout = { isWide: true, chartWidth: 1060, lineLength: 150, endLength: 38 };
+export const WIDE: Layout = { isWide: true, chartWidth: 760, endLength: 38 };
 /** For a phone. */
-export const NARROW: Layout = { isWide: false, chartWidth: 200, lineLength: 42, endLength: 16 };
+export const NARROW: Layout = { isWide: false, chartWidth: 200, endLength: 16 };
 
 const ROW_HEIGHT = { few: 18, many: 14 }; // px
 const MANY = 50; // rows
 const QUEUE_HEIGHT = 110; // px
-const LABELS_WIDTH = 280; // px, of the texts beside a chart: they need a place in a second run
+const LABELS_WIDTH = 180; // px, of the texts beside a chart
+/** How wide Vega takes a character of a title for, in px: without a browser it can only guess. */
+const CHARACTER = { title: 12, subtitle: 9.6 };
 
 /**
  * The colours of Okabe and Ito, which the colour-blind can tell apart. Who waits is a thin bar and
@@ -72,11 +72,14 @@ function titleOf(runs: Run[], layout: Layout): object {
   const text = `${plan.kinds.length} clients visit ${servers}`;
   const subtitle = `${arrive}, and stay ${stay} after the acknowledgement.${others(plan.kinds)}`;
   const result = runs.length === 1 ? summary(runs[0]) : "";
-  return {
-    text: wrap(text, layout.lineLength),
-    subtitle: [subtitle, result].flatMap((line) => wrap(line, layout.lineLength * 1.2)),
-    anchor: "start",
-  };
+  const width = layout.chartWidth + LABELS_WIDTH;
+  return { ...titleLines(width, text, subtitle, result), anchor: "start" };
+}
+
+/** A title and the lines under it, as long as the picture is wide. */
+function titleLines(width: number, text: string, ...subtitles: string[]): object {
+  const subtitle = subtitles.flatMap((line) => wrap(line, width / CHARACTER.subtitle));
+  return { text: wrap(text, width / CHARACTER.title), subtitle };
 }
 
 /** The clients that are not the usual ones: how many of each kind. */
@@ -90,16 +93,16 @@ function others(kinds: Kind[]): string {
 /** One run: a row for each client, and below it the length of the queue. */
 function panel(run: Run, runs: Run[], layout: Layout): object {
   const beside = layout.isWide ? runs.length : 1;
-  const width = (layout.chartWidth - LABELS_WIDTH * (beside - 1)) / beside;
+  const width = layout.chartWidth / beside;
+  const title = titleLines(width + LABELS_WIDTH, run.title, summary(run));
   const seconds = Math.max(...runs.map(({ ms }) => ms)) / 1000;
   const x = {
     field: "from",
     type: "quantitative",
     scale: { domain: [0, seconds], nice: false },
   };
-  const text = { text: wrap(run.title, width / 6), subtitle: wrap(summary(run), width / 5) };
   return {
-    title: runs.length > 1 ? { ...text, frame: "group" } : undefined,
+    title: runs.length > 1 ? { ...title, frame: "group" } : undefined,
     vconcat: [rows(run, x, width, layout.endLength / beside), queue(run, runs, x, width)],
     resolve: { scale: { x: "shared" } },
     spacing: 12,
@@ -240,7 +243,7 @@ function queue(run: Run, runs: Run[], x: object, width: number): object {
     type: "quantitative",
     scale: { domain: [0, longest] },
     axis: { tickMinStep: 1, format: "d", tickCount: 5 },
-    title: "in the queue",
+    title: ["connected,", "not greeted"],
   };
   return {
     width,

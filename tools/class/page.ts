@@ -40,8 +40,8 @@ export async function page(runs: Run[]): Promise<string> {
     .narrow { display: block; }
   }
 </style>
-<div class="wide">${wide}</div>
-<div class="narrow">${narrow}</div>
+<div class="wide" role="img" aria-label="${title}">${wide}</div>
+<div class="narrow" role="img" aria-label="${title}">${narrow}</div>
 ${runs.map((run) => `<pre>${escapeUTF8(report(run))}</pre>`).join("\n")}
 </html>
 `;

@@ -69,7 +69,8 @@ export function clientsOf(records: LogRecord[]): string[] {
  * visit counts.
  */
 export function sessionOf(records: LogRecord[], client: string): LogRecord[] {
-  const own = records.filter((record) => record.client === client);
+  const own = records.filter((record) => record.client === client)
+    .filter(({ event, step }) => event !== "wire" || step !== undefined);
   const next = own.findIndex(({ step }, index) => index > 0 && step === "accepted");
   return next < 0 ? own : own.slice(0, next);
 }
