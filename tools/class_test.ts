@@ -345,6 +345,33 @@ toolTest("the phases are those of the server: greeting, acknowledgement and clos
   });
 });
 
+/** What the server's log may say about each kind of client: an event of its own. */
+const EVENTS: Record<Kind, string[]> = {
+  good: ["idle"],
+  early: ["idle"],
+  half: ["timeout"],
+  garbage: ["malformed"],
+  silent: ["timeout"],
+  reset: ["reset", "left"], // left, if the reset is faster than the server's recv
+};
+
+toolTest("each kind of client does to the server what its name says", async () => {
+  const limits = ["--request-timeout", "0.4", "--keep-alive-timeout", "0.2"];
+  const server = await LabServer.start(["--log-format", "json", "--log-level", "INFO", ...limits]);
+  const kinds = Object.keys(EVENTS) as Kind[];
+  const address = { title: "", host: HOST, port: server.port };
+  const { visits } = await runClass(planOf(0, { kinds }), address, NEVER);
+  await server.stop();
+  const records = server.log.map((line) => JSON.parse(line));
+  for (const { kind, port, requestedAt = NaN, greetedAt = NaN } of visits) {
+    const { event, message } = records.find(({ client }) => client === `${HOST}:${port}`);
+    assert(EVENTS[kind].includes(event), `${kind}: ${event}`);
+    if (kind === "half") assertMatch(message, / [1-9]\d* bytes came/);
+    if (kind === "silent") assertMatch(message, / 0 bytes came/);
+    assertEquals(requestedAt < greetedAt, kind === "early");
+  }
+});
+
 toolTest("a class of all kinds: a row for each client, and how each one ended", async () => {
   const args = ["--clients", "8", "--arrive", "0.1", "--kinds", "early,half,garbage,silent,reset"];
   const server = ["--", "--keep-alive-timeout", "0.2", "--request-timeout", "0.4"];
