@@ -37,7 +37,7 @@ const CHARACTER = { title: 12, subtitle: 9.6 };
  * who occupies the server a thick one, so a print in black and white shows the difference, too.
  */
 const COLORS = {
-  connecting: "#999999",
+  connecting: "#cccccc",
   waiting: "#E69F00",
   served: "#0072B2",
   lingering: "#56B4E9",
