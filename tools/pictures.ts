@@ -124,8 +124,12 @@ async function drawSession(
 
 /** Waits until the server has read so many times. */
 async function untilRead(server: LabServer, times: number): Promise<void> {
-  const isRead = (line: string) => line.includes('"step":"recv"');
-  await server.find(() => server.log.filter(isRead).length >= times ? true : undefined);
+  const reads = () => server.log.filter((line) => line.includes('"step":"recv"')).length;
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, PATIENCE_MS);
+  const isRead = await Promise.race([server.find(() => reads() >= times || undefined), late]);
+  clearTimeout(timer);
+  if (!isRead) throw new Error(`The server's log does not show recv number ${times}`);
 }
 
 if (import.meta.main) {

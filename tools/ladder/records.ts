@@ -64,13 +64,18 @@ export function clientsOf(records: LogRecord[]): string[] {
   return [...new Set(wire.map(({ client }) => client))];
 }
 
+/** Whether a record is of the wire, or says something else than the one before it. */
+function isNews({ event, step, message }: LogRecord, before?: LogRecord): boolean {
+  return event === "wire" ? step !== undefined : message !== before?.message;
+}
+
 /**
  * The records of one visit of this client: a port may come again in a long log, and then the first
  * visit counts.
  */
 export function sessionOf(records: LogRecord[], client: string): LogRecord[] {
   const own = records.filter((record) => record.client === client)
-    .filter(({ event, step }) => event !== "wire" || step !== undefined);
+    .filter((record, index, all) => isNews(record, all[index - 1]));
   const next = own.findIndex(({ step }, index) => index > 0 && step === "accepted");
   return next < 0 ? own : own.slice(0, next);
 }
