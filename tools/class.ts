@@ -51,7 +51,8 @@ async function runWithProgress(plan: Plan, address: Address, enough: AbortSignal
     stopProgress = showProgress(visits, plan.kinds.length);
   });
   stopProgress();
-  if (run.visits.every(({ end }) => end.includes("ECONNREFUSED"))) {
+  const refused = run.visits.filter(({ end }) => end.includes("ECONNREFUSED")).length;
+  if (refused > 0 && refused === run.visits.length) {
     const where = `${address.host}/${address.port}`;
     throw new Error(`No server at ${where}: start it first, or say where it is (see --help)`);
   }

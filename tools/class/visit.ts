@@ -123,19 +123,20 @@ export function newVisit(number: number, kind: Kind): Visit {
   return { number, kind, arrivedAt: 0, port: 0, end: "" };
 }
 
-/** Visits the server, and writes into `visit` when what happened. It does not throw. */
+/** Visits the server, and writes into `visit` when what happened. */
 export async function makeVisit(visit: Visit, setting: Setting): Promise<void> {
   visit.arrivedAt = performance.now() - setting.startedAt;
-  try {
-    const client = await Client.connect(setting.host, setting.port, setting.limitMs);
-    setting.onConnect(client);
-    visit.connectedAt = client.connectedAt - setting.startedAt;
-    visit.port = client.localPort;
-    await runSession({ client, visit, setting });
-  } catch (error) {
-    visit.end = `no connection: ${error instanceof Error ? error.message : error}`;
+  const client = await Client.connect(setting.host, setting.port, setting.limitMs)
+    .catch((error: Error) => error);
+  if (client instanceof Error) {
+    visit.end = printable(`no connection: ${client.message}`);
     visit.endedAt = performance.now() - setting.startedAt;
+    return;
   }
+  setting.onConnect(client);
+  visit.connectedAt = client.connectedAt - setting.startedAt;
+  visit.port = client.localPort;
+  await runSession({ client, visit, setting });
 }
 
 async function runSession(session: Session): Promise<void> {
@@ -184,19 +185,22 @@ async function stay(session: Session): Promise<void> {
   throw new Ended(session.client.end === "" ? "client closed" : howItEnded(session.client));
 }
 
-/** Waits until the server has closed. What it sends before may be an error, which {@linkcode take} throws. */
+/** Waits until the server has closed, or has sent an error: {@linkcode take} throws either. */
 async function takeEnd(session: Session): Promise<never> {
   for (;;) await take(session);
 }
 
 /** The next value and when it came. Throws {@linkcode Ended} if there is none, or an error came. */
-async function take({ client, setting }: Session): Promise<{ value: unknown; at: number }> {
+async function take(session: Session): Promise<{ value: unknown; at: number }> {
+  const { client, visit, setting } = session;
   const received = await client.receive(setting.limitMs);
   if (!received) throw new Ended(howItEnded(client));
   const error: unknown = Object(received.value).error;
   if (typeof error !== "string") return received;
+  const ended = new Ended(`error: ${error}`);
+  visit.end = ended.message; // the server may stay for ever
   await client.untilEnd(setting.limitMs);
-  throw new Ended(`error: ${error}`);
+  throw ended;
 }
 
 function howItEnded(client: Client): string {
