@@ -229,6 +229,18 @@ Deno.test("bad clients are spread among the good ones", () => {
   assertEquals(kinds.map((kind) => kind[0]).join(""), "gsggsgrg");
 });
 
+Deno.test("the limit of a run grows with what the clients are to do", () => {
+  const seconds = (...args: string[]) => parseOptions(args).plan.limitMs / 1000;
+  assertEquals(seconds(), 10 + 1 + 30 * 3);
+  assertEquals(
+    seconds("--clients", "4", "--kinds", "silent", "--arrive", "5"),
+    10 + 5 + 3 * 3 + 13,
+  );
+  assertEquals(seconds("--clients", "4", "--stay", "7"), 10 + 1 + 4 * 10);
+  assertEquals(seconds("--limit", "2.5"), 2.5);
+  assertEquals(seconds("--clients", "1000", "--stay", "3600"), 86400);
+});
+
 Deno.test("what follows -- is for our server, and what follows --compare is the second server", () => {
   const options = (...args: string[]) => parseOptions(args).targets;
   assertEquals(options(), [{ serverOptions: [] }]);

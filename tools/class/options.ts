@@ -39,6 +39,7 @@ export class UsageError extends Error {}
 
 const DEFAULTS = { host: "127.0.0.1", port: 12000, clients: 30, arrive: 1, out: "class" };
 const MAX_CLIENTS = 1000;
+const MAX_LIMIT = 86400; // s
 /** What the limit of a run allows, in s: to begin, for a good client, and for each other one. */
 const LIMIT = { start: 10, good: 3, bad: 13 };
 
@@ -61,8 +62,8 @@ one of them it visits a server that runs already, of any kind.
   --stay SECONDS      how long each stays after the acknowledgement; 0 closes at once. Without it
                       a client stays until the server closes: most clients of this lab do so
   --kinds LIST        the clients that are not good, as kind or kind:count: silent:2,reset
-  --limit SECONDS     ends a run, whatever the server does. Without it: ${LIMIT.start} s, and ${LIMIT.good} s
-                      more for each good client and ${LIMIT.bad} s for each other one. Ctrl-C ends it, too
+  --limit SECONDS     ends a run, whatever the server does. Without it: ${LIMIT.start} s and --arrive, ${LIMIT.good} s
+                      and --stay for each good client, ${LIMIT.bad} s for each other one. Ctrl-C ends it, too
   --out ${DEFAULTS.out}         the picture's files are ${DEFAULTS.out}.svg and ${DEFAULTS.out}.html
   --compare           a second run, beside the first one. What follows is its server: --host and
                       --port of a running one, or options for ours
@@ -131,14 +132,23 @@ function readPlan(given: Map<string, string>): Plan {
     readNumber(name, given.get(name) ?? `${otherwise}`, min, max, isWhole);
   const clients = number("clients", DEFAULTS.clients, 1, MAX_CLIENTS, true);
   const kinds = readKinds(given.get("kinds") ?? "", clients);
-  const good = kinds.filter(isGood).length;
-  const limit = LIMIT.start + LIMIT.good * good + LIMIT.bad * (clients - good);
+  const arrive = number("arrive", DEFAULTS.arrive, 0, 3600);
+  const stay = number("stay", 0, 0, 3600);
+  const limit = number("limit", usualLimit(kinds, arrive, stay), 0.1, MAX_LIMIT);
   return {
     kinds,
-    arriveMs: number("arrive", DEFAULTS.arrive, 0, 3600) * 1000,
-    stayMs: given.has("stay") ? number("stay", 0, 0, 3600) * 1000 : undefined,
-    limitMs: number("limit", limit, 0.1, 86400) * 1000,
+    arriveMs: arrive * 1000,
+    stayMs: given.has("stay") ? stay * 1000 : undefined,
+    limitMs: limit * 1000,
   };
+}
+
+/** What a run takes at the most with the limits of our server, in s. */
+function usualLimit(kinds: Kind[], arrive: number, stay: number): number {
+  const good = kinds.filter(isGood).length;
+  const bad = kinds.length - good;
+  const limit = LIMIT.start + arrive + (LIMIT.good + stay) * good + LIMIT.bad * bad;
+  return Math.min(limit, MAX_LIMIT);
 }
 
 function readNumber(name: string, text: string, min: number, max: number, isWhole = false): number {
