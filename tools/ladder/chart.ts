@@ -10,7 +10,7 @@ import type { LogRecord } from "./records.ts";
 
 const ROW_HEIGHT = 50; // px
 const SLOPE = 10; // px that an arrow falls: what is sent comes later
-const HEX_LENGTH = 50; // characters under an arrow
+const LABEL_LENGTH = 50; // characters of a value above an arrow
 const NOTE_WIDTH = 46; // characters of a line beside the server
 const NOTE_LINES = 3;
 /** Where things stand, in px from the left. */
@@ -40,7 +40,7 @@ const ROWS: Record<string, (record: LogRecord) => Row> = {
   }),
   send: ({ bytes, hex, value }) => ({
     to: "client",
-    label: `send: ${count(bytes, "byte")}, ${shorten(value ?? "", HEX_LENGTH)}`,
+    label: `send: ${count(bytes, "byte")}, ${shorten(value ?? "", LABEL_LENGTH)}`,
     hex,
   }),
   closed: ({ by }) => ({
@@ -146,7 +146,7 @@ function labels(rows: Row[]): object[] {
     x: X.middle,
     y: yOf(index) - SLOPE / 2,
     label: printable(label),
-    hex: shorten(hex, HEX_LENGTH),
+    hex,
   }));
   const text = (field: string, mark: object) => ({
     data: { values: values.filter((value) => value.label !== "") },
@@ -154,8 +154,8 @@ function labels(rows: Row[]): object[] {
     encoding: { text: { field, type: "nominal" } },
   });
   return [
-    text("label", { dy: -9, fontSize: 12 }),
-    text("hex", { dy: 12, fontSize: 10, font: "monospace", color: "#555555" }),
+    text("label", { dy: -14, fontSize: 12 }),
+    text("hex", { dy: 14, fontSize: 10, font: "monospace", color: "#555555" }),
   ];
 }
 
