@@ -4,7 +4,7 @@
  * @module
  */
 
-import { printable, shorten, wrap } from "../text.ts";
+import { shorten, wrap } from "../text.ts";
 import type { TopLevelSpec } from "../vega.ts";
 import type { LogRecord } from "./records.ts";
 
@@ -145,7 +145,7 @@ function labels(rows: Row[]): object[] {
   const values = rows.map(({ label = "", hex = "" }, index) => ({
     x: X.middle,
     y: yOf(index) - SLOPE / 2,
-    label: printable(label),
+    label,
     hex,
   }));
   const text = (field: string, mark: object) => ({
@@ -180,7 +180,7 @@ function notes(rows: Row[]): object[] {
 }
 
 function noteLines(note: string): string[] {
-  const lines = wrap(printable(note), NOTE_WIDTH);
+  const lines = wrap(note, NOTE_WIDTH);
   if (lines.length <= NOTE_LINES) return lines;
   return [...lines.slice(0, NOTE_LINES - 1), `${lines[NOTE_LINES - 1]} …`];
 }

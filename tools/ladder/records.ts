@@ -4,6 +4,8 @@
  * @module
  */
 
+import { printable } from "../text.ts";
+
 /** A line of the log, from `--log-level DEBUG --log-format json`. */
 export interface LogRecord {
   /** When, in ms since 1970. */
@@ -43,9 +45,9 @@ function parseLine(line: string): LogRecord | undefined {
   if (typeof message !== "string") return undefined;
   return {
     time: Date.parse(time),
-    event,
-    client,
-    message: message.replace(`${client}: `, ""),
+    event: printable(event),
+    client: printable(client),
+    message: printable(message.replace(`${client}: `, "")),
     step: asText(step),
     bytes: typeof bytes === "number" ? bytes : undefined,
     hex: asText(hex),
@@ -55,7 +57,7 @@ function parseLine(line: string): LogRecord | undefined {
 }
 
 function asText(value: unknown): string | undefined {
-  return typeof value === "string" ? value : undefined;
+  return typeof value === "string" ? printable(value) : undefined;
 }
 
 /** The addresses of the clients whose connections the log shows, in the order of their turns. */
