@@ -21,6 +21,8 @@ export interface Received {
   readonly value: unknown;
   /** Its bytes on the wire. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** When the last of its bytes came, at the latest: ms of `performance.now()`. */
+  readonly at: number;
 }
 
 /**
@@ -37,13 +39,19 @@ export interface Received {
 export class Client {
   /** How the connection has ended, in words; empty while it is open. */
   end = "";
+  /** When the connection was there: ms of `performance.now()`. */
+  readonly connectedAt: number;
+  /** When the connection has ended: ms of `performance.now()`; `undefined` while it is open. */
+  endedAt?: number;
   /** What has come and was not taken by {@linkcode receive}. */
   pending: Uint8Array<ArrayBuffer> = new Uint8Array();
   readonly #socket: Socket;
+  #lastCameAt = 0;
   #wakeUp = () => {};
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, connectedAt: number) {
     this.#socket = socket;
+    this.connectedAt = connectedAt;
     socket.setNoDelay();
     socket.on("data", (chunk: Uint8Array) => this.#keep(chunk));
     socket.on("end", () => this.#finish("the server closed the connection"));
@@ -59,6 +67,8 @@ export class Client {
    */
   static async connect(host: string, port: number, ms: number): Promise<Client> {
     const socket = createConnection({ host, port, allowHalfOpen: true });
+    let connectedAt = 0;
+    socket.once("connect", () => connectedAt = performance.now());
     try {
       await once(socket, "connect", { signal: AbortSignal.timeout(ms) });
     } catch (error) {
@@ -66,7 +76,7 @@ export class Client {
       socket.destroy();
       throw error;
     }
-    return new Client(socket);
+    return new Client(socket, connectedAt);
   }
 
   /** The TCP port of this end: the id that the server greets with. */
@@ -125,6 +135,7 @@ export class Client {
   }
 
   #keep(chunk: Uint8Array): void {
+    this.#lastCameAt = performance.now();
     if (this.pending.length < MAX_KEPT_BYTES) {
       this.pending = new Uint8Array([...this.pending, ...chunk]);
     }
@@ -132,7 +143,10 @@ export class Client {
   }
 
   #finish(how: string): void {
-    if (this.end === "") this.end = how;
+    if (this.end === "") {
+      this.end = how;
+      this.endedAt = performance.now();
+    }
     this.#wakeUp();
   }
 
@@ -142,7 +156,7 @@ export class Client {
       try {
         const value = decode(bytes);
         this.pending = this.pending.slice(length);
-        return { value, bytes };
+        return { value, bytes, at: this.#lastCameAt };
       } catch {
         // These bytes are no whole value: one more may make them one.
       }

@@ -7,7 +7,7 @@
 import { configFlags, ROOT } from "./config.ts";
 
 /**
- * A running server of `main.ts`, and what it has printed.
+ * A running server, `main.ts` or another one, and what it has printed.
  *
  * ```ts
  * await using server = await LabServer.start(["--backlog", "1"]);
@@ -25,9 +25,9 @@ export class LabServer implements AsyncDisposable {
   readonly #hasRead: Promise<unknown>;
   #wakeUp = () => {};
 
-  private constructor(options: string[]) {
-    this.#process = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", ...configFlags(), "--allow-net", "main.ts", "--port=0", ...options],
+  private constructor(command: string, args: string[]) {
+    this.#process = new Deno.Command(command, {
+      args,
       cwd: ROOT,
       stdin: "null",
       stdout: "piped",
@@ -43,13 +43,28 @@ export class LabServer implements AsyncDisposable {
    * Starts a server, on a free port unless the options name one.
    *
    * @param options Options of its command line.
-   * @throws {Error} When it ends before it listens, with its own words.
+   * @throws {Error} When it ends before it listens, with its own words; `cause` is its exit status.
    */
-  static async start(options: string[] = []): Promise<LabServer> {
-    const server = new LabServer(options);
+  static start(options: string[] = []): Promise<LabServer> {
+    const flags = ["--quiet", ...configFlags(), "--allow-net"];
+    return LabServer.run(Deno.execPath(), ["run", ...flags, "main.ts", "--port=0", ...options]);
+  }
+
+  /**
+   * Starts any server that prints the lab's line `Listening at 127.0.0.1/12000`.
+   *
+   * @param command Its program, run in the folder of the project.
+   * @param args What follows the program's name.
+   * @throws {Error} As {@linkcode start} does.
+   */
+  static async run(command: string, args: string[]): Promise<LabServer> {
+    const server = new LabServer(command, args);
     const line = await server.find(() => server.output.find((text) => /listening/i.test(text)));
     const port = line?.match(/\/(\d+)$|"port":(\d+)/);
-    if (!port) throw new Error(`The server did not start: ${server.log.join(" ")}`);
+    if (!port) {
+      const { code } = await server.#process.status;
+      throw new Error(`The server did not start: ${server.log.join(" ")}`, { cause: code });
+    }
     server.port = Number(port[1] ?? port[2]);
     return server;
   }
