@@ -272,16 +272,17 @@ class Session {
     if (isEarly) await delay(EARLY_MS);
   }
 
-  // Step 2, and again for each further request of this client, until something ends the visit.
+  // Step 2, and again for each further request of this client, until something ends the visit. While
+  // we wait for a read, the clock may have hung up: then what comes is no request any more.
   async #receive(firstRead: Promise<number | null>): Promise<void> {
     let count = await firstRead;
-    while (this.#hungUpAt === undefined && count !== null) {
+    while (count !== null) {
       this.#traceRead(this.#framer.pending().subarray(-count));
-      await this.#answer();
+      if (this.#hungUpAt === undefined) await this.#answer();
       if (this.#hungUpAt !== undefined) return;
       count = await this.#framer.read(this.conn);
     }
-    if (count === null) await this.#endOfStream();
+    await this.#endOfStream();
   }
 
   // Step 3. What was right before a fault is printed and acknowledged, too.
@@ -392,17 +393,20 @@ class Session {
     this.#report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
   }
 
-  // A client that has its answer and is silent does not hold the server up.
+  // A client that has its answer and is silent has nothing to finish.
   async #endBecauseOfStop(stoppedAt: number): Promise<void> {
-    if (this.#wait.limit === IDLE_LIMIT) await this.#hangUp("closed", "the server stops");
+    if (this.#wait.limit === IDLE_LIMIT && this.#isOver(stoppedAt, 0)) {
+      await this.#hangUp("closed", "the server stops");
+    }
     if (this.#isOver(stoppedAt, GRACE_MS)) await this.#hangUp("stopping", "the server stops");
   }
 
-  // Whether so much time has passed since a tick. The clock ticks only while the server runs, so the
-  // time in which it was stopped (by ^Z, or in a laptop that sleeps) does not count. What arrived in
-  // that time is read before the next tick but one: therefore a limit takes one tick more.
+  // Whether so much time has passed since a tick. The clock ticks only while the server runs: the
+  // time in which it was stopped, by ^Z or in a laptop that sleeps, does not count. The first tick
+  // can come at once, and what had arrived before a tick is read before the next one. So a limit is
+  // over two ticks later: nothing that came in time is left unread.
   #isOver(since: number, ms: number): boolean {
-    return (this.#ticks - since - 1) * TICK_MS >= ms;
+    return (this.#ticks - since - 2) * TICK_MS >= ms;
   }
 
   #waitFor(limit: Limit): void {
@@ -820,44 +824,22 @@ const NO_ENCODE = "leave out .encode()";
 
 /** Data of another program that clients send by mistake. */
 interface Stranger {
-  /** How it begins; each character is one byte. */
+  /** How it begins; each character is one byte. `\cB` is the byte 02, `\cE` is 05, and so on. */
   readonly begins: RegExp;
   readonly name: string;
   readonly advice: string;
 }
 
-// \cB is the byte 02, \cE is 05, and so on.
+const USE_PICKLE_PY = "use msgpack, or put the lab's pickle.py beside the program";
+// deno-fmt-ignore
 const STRANGERS: Stranger[] = [
-  {
-    begins: /^\x80[\cB-\cE]|^\([dl]p\d|^[\]}]q\0/,
-    name: "a Python pickle",
-    advice: "use msgpack, or put the lab's pickle.py beside the program",
-  },
-  {
-    begins: /^\s*[[{(]\s*'/,
-    name: "the text of a Python dict",
-    advice: `${HOW_TO_PACK}, not str() or repr()`,
-  },
-  {
-    begins: /^\s*[[{"]/,
-    name: "JSON text",
-    advice: `${HOW_TO_PACK}, not json.dumps()`,
-  },
-  {
-    begins: /^[A-Z]{3,7} (\/|\*|\w+:)|^HTTP\//,
-    name: "HTTP",
-    advice: "use a socket and msgpack.packb(d)",
-  },
-  {
-    begins: /^\cV\cC/,
-    name: "TLS, as of https",
-    advice: "the lab is plain TCP",
-  },
-  {
-    begins: /^PROXY |^\r\n\r\n\0\r\nQUIT\n/,
-    name: "HAProxy's PROXY header",
-    advice: "leave out its option send-proxy",
-  },
+  { begins: /^\x80[\cB-\cE]/, name: "a Python pickle", advice: USE_PICKLE_PY }, // protocols 2 to 5
+  { begins: /^\([dl]p\d|^[\]}]q\0/, name: "a Python pickle", advice: USE_PICKLE_PY }, // 0 and 1
+  { begins: /^\s*[[{(]\s*'/, name: "the text of a Python dict", advice: `${HOW_TO_PACK}, not str() or repr()` },
+  { begins: /^\s*[[{"]/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` },
+  { begins: /^[A-Z]{3,7} (\/|\*|\w+:)|^HTTP\//, name: "HTTP", advice: "use a socket and msgpack.packb(d)" },
+  { begins: /^\cV\cC/, name: "TLS, as of https", advice: "the lab is plain TCP" },
+  { begins: /^PROXY |^\r\n\r\n\0\r\nQUIT\n/, name: "HAProxy's PROXY header", advice: "leave out its option send-proxy" },
 ];
 
 function findStranger(bytes: Uint8Array): Stranger | undefined {
@@ -935,10 +917,10 @@ function checkText(message: Uint8Array, start: number, end: number): void {
   }
 }
 
-// Whose text begins at this index: the name of its key, or that it is a key itself.
+// What the text is that begins at this index.
 function nameText(message: Uint8Array, start: number): string {
   for (const { key, valueStart, valueEnd } of pairsOf(message)) {
-    if (start > valueStart && start < valueEnd) return showKey(key);
+    if (start > valueStart && start < valueEnd) return `the value of ${quote(key)}`;
   }
   return "a key";
 }
@@ -1204,11 +1186,6 @@ function quote(text: string): string {
   return `"${text.replace(INVISIBLE, escapeUnits)}"`;
 }
 
-// A key in words about its value: the lab's keys as they are, others in quotes.
-function showKey(key: string): string {
-  return /^\w+$/.test(key) ? key : quote(key);
-}
-
 /** Standard output or standard error. */
 interface Output {
   writeSync(bytes: Uint8Array): number;
@@ -1412,77 +1389,29 @@ function oneOf(...words: string[]): OptionParser {
   };
 }
 
-const HOST: Option = {
-  name: "host",
-  preset: DEFAULTS.hostname,
-  parse: hostName,
-  help: "address; with 0.0.0.0 other machines can connect, too",
-};
-const PORT: Option = {
-  name: "port",
-  preset: DEFAULTS.port,
-  parse: integerFrom(0, 65535),
-  help: "TCP port, 0 for any free one",
-};
+// deno-fmt-ignore
 const SERVER_OPTIONS: Option[] = [
-  HOST,
-  PORT,
-  {
-    name: "backlog",
-    preset: DEFAULTS.backlog,
-    parse: integerFrom(1, 65535),
-    help: "clients that wait in the kernel's queue",
-  },
-  {
-    name: "request-timeout",
-    preset: DEFAULTS.requestTimeout / 1000,
-    parse: seconds,
-    help: "for a whole request",
-  },
-  {
-    name: "keep-alive-timeout",
-    preset: DEFAULTS.keepAliveTimeout / 1000,
-    parse: seconds,
-    help: "for silence after an answer",
-  },
-  {
-    name: "turn-timeout",
-    preset: DEFAULTS.turnTimeout / 1000,
-    parse: seconds,
-    help: "for the visit of one client",
-  },
-  {
-    name: "max-message-bytes",
-    preset: DEFAULTS.maxMessageBytes,
-    parse: integerFrom(64, 2 ** 20),
-    help: "the longest request",
-  },
-  {
-    name: "log-level",
-    preset: "INFO",
-    parse: oneOf("DEBUG", "INFO", "WARN", "ERROR"),
-    help: "DEBUG shows the wire",
-  },
-  {
-    name: "log-format",
-    preset: "text",
-    parse: oneOf("text", "json"),
-    help: "text, or json: one object per line",
-  },
+  { name: "host", preset: DEFAULTS.hostname, parse: hostName, help: "address; with 0.0.0.0 other machines can connect, too" },
+  { name: "port", preset: DEFAULTS.port, parse: integerFrom(0, 65535), help: "TCP port, 0 for any free one" },
+  { name: "backlog", preset: DEFAULTS.backlog, parse: integerFrom(1, 65535), help: "clients that wait in the kernel's queue" },
+  { name: "request-timeout", preset: DEFAULTS.requestTimeout / 1000, parse: seconds, help: "for a whole request" },
+  { name: "keep-alive-timeout", preset: DEFAULTS.keepAliveTimeout / 1000, parse: seconds, help: "for silence after an answer" },
+  { name: "turn-timeout", preset: DEFAULTS.turnTimeout / 1000, parse: seconds, help: "for the visit of one client" },
+  { name: "max-message-bytes", preset: DEFAULTS.maxMessageBytes, parse: integerFrom(64, 2 ** 20), help: "the longest request" },
+  { name: "log-level", preset: "INFO", parse: oneOf("DEBUG", "INFO", "WARN", "ERROR"), help: "DEBUG shows the wire" },
+  { name: "log-format", preset: "text", parse: oneOf("text", "json"), help: "text, or json: one object per line" },
 ];
+// deno-fmt-ignore
 const STUDENT_OPTIONS: Option[] = [
-  {
-    name: "student-name",
-    parse: utf8Text,
-    help: "client: needed, in quotes if it has spaces",
-  },
+  { name: "student-name", parse: utf8Text, help: "client: needed, in quotes if it has spaces" },
   { name: "github-username", parse: utf8Text, help: "client: needed" },
   { name: "sid", parse: utf8Text, help: "client: needed, the student id" },
 ];
+// deno-fmt-ignore
 const CLIENT_OPTIONS: Option[] = [
   ...STUDENT_OPTIONS,
-  HOST,
-  { ...PORT, parse: integerFrom(1, 65535) },
+  { name: "host", preset: DEFAULTS.hostname, parse: hostName, help: "" },
+  { name: "port", preset: DEFAULTS.port, parse: integerFrom(1, 65535), help: "" },
 ];
 
 function helpLine({ name, preset, help }: Option): string {
@@ -1611,33 +1540,27 @@ function parseStudentId(typed: string): bigint | string {
   return /^(0|-?[1-9]\d{0,17})$/.test(typed) ? BigInt(typed) : typed;
 }
 
-/** What an error of the system means to the person at the terminal, by its code. */
+/** What an error of the system means to the person at the terminal, by the error's code. */
 type Explanations = Record<string, (where: string) => string>;
 
+// deno-fmt-ignore
 const SERVER_ERRORS: Explanations = {
-  EADDRINUSE: (where) =>
-    `The port of ${where} is in use: end the other server, or choose with --port`,
-  EADDRNOTAVAIL: (where) =>
-    `${where} is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has`,
-  EACCES: (where) =>
-    `The port of ${where} needs an administrator: choose one over 1023 with --port`,
-  EINVAL: (where) => `${where} is no address to listen at: --host 127.0.0.1, or 0.0.0.0 for all`,
+  EADDRINUSE: (where) => `The port of ${where} is in use: end the other server, or choose with --port`,
+  EADDRNOTAVAIL: (where) => `${where} is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has`,
+  EINVAL: (where) => `${where} is no address to listen at: --host 127.0.0.1, or 0.0.0.0 for all it has`,
+  EACCES: (where) => `The port of ${where} needs an administrator: choose one over 1023 with --port`,
 };
+// deno-fmt-ignore
 const CLIENT_ERRORS: Explanations = {
-  ECONNREFUSED: (where) =>
-    `No server at ${where}: start it first, or say with --host and --port where it is`,
+  ECONNREFUSED: (where) => `No server at ${where}: start it first, or say with --host and --port where it is`,
   ECONNRESET: (where) => `The server at ${where} has closed: its own window says why`,
   ENOTCONN: (where) => `The server at ${where} has closed: its own window says why`,
-  ETIMEDOUT: (where) =>
-    `Nobody answers at ${where}: is the server's machine on, and is --host its address?`,
-  EHOSTUNREACH: (where) =>
-    `No way to the machine of ${where}: is it on, in this network, and is --host its address?`,
-  ENETUNREACH: (where) =>
-    `No network leads to ${where}: is this machine connected, and is --host right?`,
-  EACCES: (where) => `This machine may not connect to ${where}: a firewall forbids it`,
-  EPERM: (where) => `This machine may not connect to ${where}: a firewall forbids it`,
-  EINVAL: (where) =>
-    `${where} is no address to connect to: a link-local one (fe80::...) needs its zone behind %`,
+  ETIMEDOUT: (where) => `Nobody answers at ${where}: is the server's machine on, and is --host its address?`,
+  EHOSTUNREACH: (where) => `No way to the machine of ${where}: is it on, and is --host its address?`,
+  ENETUNREACH: (where) => `No network leads to ${where}: is this machine connected, and is --host right?`,
+  EINVAL: (where) => `${where} is no address to connect to: one that begins with fe80: needs its zone behind a %`,
+  EACCES: (where) => `This machine may not connect to ${where}: does a firewall forbid it?`,
+  EPERM: (where) => `This machine may not connect to ${where}: does a firewall forbid it?`,
 };
 
 // One line for the person at the terminal: what to do.
