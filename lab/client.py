@@ -1,4 +1,4 @@
-"""The client of lab 2. It greets nobody: it connects, is greeted, and sends who you are.
+"""The client of lab 2: it connects, is greeted, sends who you are, and is acknowledged.
 
     python3 client.py
     python3 client.py "Alice Brown" abrown 123456789

@@ -323,9 +323,9 @@ def _what_follows(data, value, count):
     if data[0] == 0x80 and data[1] in (2, 3, 4, 5):
         return "this is the real pickle: the other end has no pickle.py of the lab beside it"
     return (
-        "%d bytes follow the first value, which is %s: %a. If several messages have come in one "
-        "recv, read them with pickle.load(sock.makefile('rb')), one after the other"
-        % (len(data) - count, _kind(value), data[:16])
+        "there is more behind the first value, which is %s. Bytes left: %d. All begins with %a. If "
+        "several messages have come in one recv: pickle.load(sock.makefile('rb')) reads one a call"
+        % (_kind(value), len(data) - count, data[:16])
     )
 
 
