@@ -14,7 +14,7 @@ import select
 import socket
 import sys
 
-from clienthelper import ClientHelper, LabError
+from clienthelper import ClientHelper, LabError, check_pickle
 
 HOST = "127.0.0.1"
 PORT = 12000
@@ -91,6 +91,7 @@ def main():
     arguments = parse_arguments()
     client = Client()
     try:
+        check_pickle()
         # The server waits for a request for some seconds only, so ask before we connect.
         student = client.helper.ask_for_student(
             arguments.student_name, arguments.github_username, arguments.sid

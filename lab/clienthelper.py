@@ -14,6 +14,15 @@ class LabError(Exception):
     """What went wrong, in words for the person at the terminal."""
 
 
+def check_pickle():
+    """Raises a LabError if `import pickle` has not found the file beside this one."""
+    if not hasattr(pickle, "IS_MESSAGEPACK"):
+        raise LabError(
+            "This is Python's own pickle: put the lab's pickle.py beside client.py, and run "
+            "client.py in a terminal, not in IDLE"
+        )
+
+
 class ClientHelper:
     """The steps of the lab, one after the other. See run."""
 
@@ -47,11 +56,6 @@ class ClientHelper:
 
     def run(self, student, host, port):
         """Is greeted, sends the request, and waits for the acknowledgement."""
-        if not hasattr(pickle, "DecodeError"):
-            raise LabError(
-                "This is Python's own pickle: put the lab's pickle.py beside client.py, and run "
-                "client.py in a terminal, not in IDLE"
-            )
         greeting = self.wait_for_greeting()
         print("%s has successfully connected to %s/%d" % (greeting, host, port))
         self.send_request(student)

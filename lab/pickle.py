@@ -42,6 +42,10 @@ def _load_real_pickle():
 
 _real_pickle = _load_real_pickle()
 
+# A program can see that it has this file and not Python's own, which some editors have loaded before
+# the program begins (IDLE, for example): hasattr(pickle, "IS_MESSAGEPACK").
+IS_MESSAGEPACK = True
+
 # The same names as in the real pickle, so that `except pickle.UnpicklingError` works everywhere.
 PickleError = _real_pickle.PickleError
 PicklingError = _real_pickle.PicklingError
@@ -423,8 +427,10 @@ class _PickleModule(_types.ModuleType):
             known[filename] = _is_in_library(filename, _PickleModule._folders)
         if not known[filename]:
             return False
-        names_it = "pickle" in frame.f_code.co_names
-        return names_it or any(value is self for value in frame.f_globals.values())
+        if "pickle" in frame.f_code.co_names:
+            return True
+        values = list(frame.f_globals.values())  # a list: another thread may add some meanwhile
+        return any(value is self for value in values)
 
 
 # When multiprocessing starts a new Python, it sends it functions by their names and reads these in

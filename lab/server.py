@@ -32,7 +32,8 @@ class Server:
 
     def create_socket(self):
         """Makes a TCP socket and keeps it as self.socket."""
-        # TODO: socket.socket(...)
+        # TODO: socket.socket(...). Linux and macOS: SO_REUSEADDR, or the port is taken for a minute
+        #       after each try (README.md, "Step by step").
         raise NotImplementedError("create_socket")
 
     def bind(self):
@@ -92,6 +93,10 @@ class Server:
 
 def main():
     """Runs the server; returns the exit status."""
+    if not hasattr(pickle, "IS_MESSAGEPACK"):
+        words = "put the lab's pickle.py beside server.py, and run it in a terminal, not in IDLE"
+        print("This is Python's own pickle: " + words, file=sys.stderr)
+        return 1
     try:
         Server(HOST, PORT).run()
         return 0

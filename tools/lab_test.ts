@@ -107,10 +107,11 @@ class Server {
 
   /** Waits until the server has printed this. */
   async says(words: RegExp): Promise<void> {
-    const end = this.#pipes.then(() => "end");
-    for (let last: unknown; !words.test(this.out + this.err);) {
-      assert(last !== "end", `${words} is not in: ${this.out}${this.err}`);
-      last = await Promise.race([this.#changed.promise, end]);
+    let hasEnded = false;
+    const end = this.#pipes.then(() => hasEnded = true);
+    while (!words.test(this.out + this.err)) {
+      assert(!hasEnded, `${words} is not in: ${this.out}${this.err}`);
+      await Promise.race([this.#changed.promise, end]);
     }
   }
 
@@ -417,14 +418,13 @@ pythonTest("lab/client.py: each failure is one line, and status 1", async (pytho
   });
 });
 
-pythonTest("lab/client.py without the lab's pickle.py says so", async (python) => {
-  const names = ["client.py", "clienthelper.py"];
+pythonTest("lab/ without its pickle.py: both ends say so", async (python) => {
+  const names = ["client.py", "clienthelper.py", "server.py"];
   await using folder = await Folder.with(...names.map((name) => new URL(name, LAB)));
-  const hear: Serve = async (conn) => {
-    await conn.read(new Uint8Array(4096));
-  };
-  const result = await serveOne(hear, (port) => runClient(python, folder, port));
-  assertFailed(result, /^This is Python's own pickle: put the lab's pickle\.py beside client\.py/);
+  const words = "This is Python's own pickle: put the lab's pickle\\.py beside ";
+  assertFailed(await runClient(python, folder, 1), new RegExp(words + "client\\.py"));
+  const server = await run(python.program, [folder.file("server.py")]);
+  assertFailed(server, new RegExp(words + "server\\.py"));
 });
 
 pythonTest("lab/client.py: a message in pieces; a server that closes at once", async (python) => {
@@ -467,14 +467,18 @@ pythonTest("lab/client.py says why it waits, and is served when it is its turn",
   const env = { PYTHONDONTWRITEBYTECODE: "1" };
   const io = { stdout: "piped", stderr: "piped" } as const;
   const client = new Deno.Command(python.program, { args, env, ...io }).spawn();
-  const reader = client.stderr.getReader();
-  const { value } = await reader.read();
-  const words = new TextDecoder().decode(value).trimEnd();
-  assertEquals(words, "Connected, no greeting yet: is another client being served?");
+  const errors = client.stderr.pipeThrough(new TextDecoderStream()).getReader();
+  let err = "";
+  while (!err.includes("\n")) err += (await errors.read()).value ?? "\nend";
+  assertEquals(err.trimEnd(), "Connected, no greeting yet: is another client being served?");
   other.close();
-  await reader.cancel();
   const out = await new Response(client.stdout).text();
-  assertEquals([(await client.status).code, TRANSCRIPT.test(out)], [0, true], out);
+  for (let end = false; !end;) {
+    const { value, done } = await errors.read();
+    err += value ?? "";
+    end = done;
+  }
+  assertEquals([(await client.status).code, TRANSCRIPT.test(out)], [0, true], err + out);
 });
 
 const IMPATIENT = `
