@@ -436,7 +436,7 @@ pythonTest("lab/client.py: a message in pieces; a server that closes at once", a
 
 pythonTest("lab/client.py: a number is sent as one, unless it would change", async (python) => {
   await using folder = await Folder.handOut();
-  const sids: [typed: string, sent: unknown][] = [
+  const sids: [typed: string, sent: number | bigint | string][] = [
     ["0", 0],
     ["123456789", 123456789],
     ["18446744073709551615", 18446744073709551615n],
