@@ -624,7 +624,7 @@ function firstDraft(skeleton: string): Edit[] {
 /** What the beginner changes in it, advice by advice. */
 const CHANGES: Edit[] = [
   {
-    advice: /accept and all that follows in a loop/,
+    advice: /accept and all that follows/,
     old: `        conn, address = self.socket.accept()
         self.serve_client(conn, address)
         conn.close()
@@ -636,7 +636,7 @@ const CHANGES: Edit[] = [
 `,
   },
   {
-    advice: /[Cc]atch what loads? raises|Catch OSError|Catch KeyError/,
+    advice: /Catch what loads raises|Catch OSError|Catch KeyError|[Hh]andle (its|the) error/,
     old: `            self.serve_client(conn, address)
 `,
     new: `            try:
@@ -646,7 +646,7 @@ const CHANGES: Edit[] = [
 `,
   },
   {
-    advice: /[Ii]n each except, print/,
+    advice: /what has happened and to whom/,
     old: `                pass
 `,
     new: `                print("Exception:", address, sys.exc_info()[1])
@@ -660,7 +660,7 @@ const CHANGES: Edit[] = [
 `,
   },
   {
-    advice: /line of its own when a client leaves|recv returns b''/,
+    advice: /line of its own when a client leaves|returns b''|brings no bytes/,
     old: `        student = self.receive(conn)
         self.print_student(student)
         self.acknowledge(conn)
@@ -675,7 +675,7 @@ const CHANGES: Edit[] = [
 `,
   },
   {
-    advice: /line of its own when a client leaves|recv returns b''/,
+    advice: /line of its own when a client leaves|returns b''|brings no bytes/,
     old: `        return pickle.loads(conn.recv(1024))
 `,
     new: `        data = conn.recv(1024)
@@ -683,7 +683,7 @@ const CHANGES: Edit[] = [
 `,
   },
   {
-    advice: /[Rr]ead up to 4096|whole value|is whole|keep the rest/,
+    advice: /Read up to 4096|it is (a )?whole|keep (the rest|what is left)/,
     old: `        data = conn.recv(1024)
         return pickle.loads(data) if data else None
 `,
@@ -694,7 +694,7 @@ const CHANGES: Edit[] = [
 `,
   },
   {
-    advice: /[Rr]ead up to 4096|whole value|is whole|keep the rest/,
+    advice: /Read up to 4096|it is (a )?whole|keep (the rest|what is left)/,
     old: `        self.greet(conn, address)
 `,
     new: `        self.reader = conn.makefile("rb")
