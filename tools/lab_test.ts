@@ -12,7 +12,7 @@ import { configFlags, ROOT } from "./config.ts";
 
 const LAB = new URL("lab/", ROOT);
 const FIXTURES = new URL("tools/fixtures/", ROOT);
-const RUN_MS = 120_000; // for a program; none needs a tenth of it
+const RUN_MS = 300_000; // for a program; the grader waits long for a server that does nothing
 
 // -------------------------------------------------------------------------------- permissions --
 
@@ -536,7 +536,7 @@ pythonTest("lab/client.py is served by the solution, and once more", async (pyth
 
 /** Grades the server of a folder. */
 function grade(python: Python, folder: Folder, port: number, ...more: string[]): Promise<Result> {
-  const flags = ["run", "--no-prompt", ...configFlags(), "--allow-all"];
+  const flags = new Set(["run", "--no-prompt", "--no-lock", ...configFlags(), "--allow-all"]);
   const options = ["--port", String(port), ...more, python.program, folder.file("server.py")];
   return run(Deno.execPath(), [...flags, "tools/grade.ts", ...options], { cwd: pathOf(ROOT) });
 }
