@@ -42,8 +42,8 @@ def _load_real_pickle():
 
 _real_pickle = _load_real_pickle()
 
-# A program can see that it has this file and not Python's own, which some editors have loaded before
-# the program begins (IDLE, for example): hasattr(pickle, "IS_MESSAGEPACK").
+# Some editors (IDLE, for example) have loaded Python's own pickle before a program begins. Then
+# `import pickle` does not find this file, and hasattr(pickle, "IS_MESSAGEPACK") is False.
 IS_MESSAGEPACK = True
 
 # The same names as in the real pickle, so that `except pickle.UnpicklingError` works everywhere.
@@ -380,7 +380,7 @@ def _library_folders():
 
 
 def _comparable(path):
-    """A path without symbolic links and, on Windows, without differences of upper and lower case."""
+    """A path without symbolic links and, on Windows, in lower case: one file has one such path."""
     return _os.path.normcase(_os.path.realpath(path))
 
 
@@ -411,7 +411,7 @@ class _PickleModule(_types.ModuleType):
     """
 
     _folders = _library_folders()
-    _is_in_library = {}  # file name: whether it is
+    _known_files = {}  # name of a code file: whether it is in these folders
 
     def __getattribute__(self, name):
         frame = _sys._getframe(1)
@@ -422,7 +422,7 @@ class _PickleModule(_types.ModuleType):
     def _uses_pickle(self, frame):
         """Whether this is code of the library which uses pickle itself."""
         filename = frame.f_code.co_filename
-        known = _PickleModule._is_in_library
+        known = _PickleModule._known_files
         if filename not in known:
             known[filename] = _is_in_library(filename, _PickleModule._folders)
         if not known[filename]:

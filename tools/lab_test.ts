@@ -410,7 +410,8 @@ pythonTest("lab/client.py: each failure is one line, and status 1", async (pytho
   });
   await t.step("no answer to a question", async () => {
     const { code, err } = await runClient(python, folder, 1, []);
-    assertEquals([code, err.trimEnd().split("\n").length], [1, 2], err); // the question is the first
+    const lines = err.trimEnd().split("\n"); // the question is the first
+    assertEquals([code, lines.length], [1, 2], err);
   });
   await t.step("an option that there is not: status 2", async () => {
     const { code, err } = await runClient(python, folder, 70000);
@@ -588,8 +589,9 @@ function writeMethod(skeleton: string, name: string, ...lines: string[]): Edit {
 
 /** The skeleton's methods as a beginner may write them: each works with one good client. */
 function firstDraft(skeleton: string): Edit[] {
-  const line =
-    "f\"Connected: Student: {student['student_name']}, Github Username: {student['github_username']}, sid: {student['sid']}\"";
+  const line = "Connected: Student: %s, Github Username: %s, sid: %s";
+  const keys = ["student_name", "github_username", "sid"];
+  const values = keys.map((key) => `student['${key}']`).join(", ");
   return [
     writeMethod(skeleton, "create_socket", "self.socket = socket.socket()"),
     writeMethod(skeleton, "bind", "self.socket.bind((self.host, self.port))"),
@@ -616,7 +618,7 @@ function firstDraft(skeleton: string): Edit[] {
     ),
     writeMethod(skeleton, "greet", 'conn.sendall(pickle.dumps({"clientid": address[1]}))'),
     writeMethod(skeleton, "receive", "return pickle.loads(conn.recv(1024))"),
-    writeMethod(skeleton, "print_student", `print(${line})`),
+    writeMethod(skeleton, "print_student", `print("${line}" % (${values}))`),
     writeMethod(skeleton, "acknowledge", "conn.sendall(pickle.dumps(1))"),
   ];
 }
@@ -711,8 +713,8 @@ const CHANGES: Edit[] = [
   },
   {
     advice: /isprintable/,
-    old: "{student['student_name']}",
-    new: "{''.join(c if c.isprintable() else '?' for c in student['student_name'])}",
+    old: "(student['student_name'],",
+    new: "(''.join(c if c.isprintable() else '?' for c in student['student_name']),",
   },
   {
     advice: /SO_REUSEADDR/,
