@@ -482,6 +482,30 @@ pythonTest("lab/client.py says why it waits, and is served when it is its turn",
   assertEquals([(await client.status).code, TRANSCRIPT.test(out)], [0, true], err + out);
 });
 
+/** A client of lab 2 as most students have written it: after its answer it waits for more. */
+const OLD_CLIENT = `
+import pickle, socket, sys
+s = socket.socket()
+s.connect(("127.0.0.1", int(sys.argv[1])))
+print(pickle.loads(s.recv(4096)), "has successfully connected to 127.0.0.1/" + sys.argv[1])
+s.send(pickle.dumps({"student_name": "Alice", "github_username": "a", "sid": 1}))
+while True:
+    if pickle.loads(s.recv(4096)) == 1:
+        print("Data acknowledged by server and you passed the test")
+`;
+
+pythonTest("an old client that waits for more is told that all is well", async (python) => {
+  await using folder = await Folder.with(PICKLE);
+  const script = await folder.write("client.py", OLD_CLIENT);
+  await using server = await Server.startOurs("--keep-alive-timeout", "0.1");
+  const { code, out, err } = await run(python.program, [script, String(server.port)]);
+  assertEquals([code, TRANSCRIPT.test(out)], [1, true], out);
+  const last = err.trimEnd().split("\n").at(-1) ?? "";
+  const words = "EOFError: no more bytes: the other end has closed the connection. For a client " +
+    "that is no fault if the server had acknowledged before";
+  assert(last.startsWith(words), last);
+});
+
 const IMPATIENT = `
 import sys, clienthelper, client
 clienthelper.ANSWER_SECONDS = 0.2
