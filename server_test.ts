@@ -1101,7 +1101,7 @@ class Process {
 
   /** Python; `import pickle` is the one of this project, unless it shall be the real one. */
   static python(args: string[], pickle: "msgpack" | "real" = "msgpack"): Process {
-    const env = pickle === "real" ? undefined : { PYTHONPATH: "python" };
+    const env = pickle === "real" ? undefined : { PYTHONPATH: "lab" };
     return new Process(PY, args, env);
   }
 
@@ -2026,45 +2026,6 @@ runTest(
   () => serveClass(30, "--keep-alive-timeout", "0.1"),
   PYTHON,
 );
-
-runTest("python/pickle.py: the rest of Python has the real one, arguments do nothing", async () => {
-  const script = `
-import datetime, multiprocessing, os, pickle, shelve, tempfile
-assert pickle.dumps([1], 4) == pickle.dumps([1], protocol=4) == b"\\x91\\x01"
-assert pickle.loads(b"\\x91\\x01", encoding="latin1") == [1]
-assert pickle.loads(pickle.dumps({1: "é"})) == {1: "é"}
-try: pickle.loads(b"")
-except EOFError as error: print("EOFError:", error)
-try: pickle.loads(b"\\x91")
-except ValueError as error: print("ValueError:", error)
-try: pickle.loads(b"\\xc1")
-except pickle.UnpicklingError as error: print("UnpicklingError:", error)
-day = datetime.date(2026, 1, 2)  # MessagePack has none
-with tempfile.TemporaryDirectory() as folder:
-    with shelve.open(os.path.join(folder, "s")) as shelf: shelf["day"] = day
-    with shelve.open(os.path.join(folder, "s")) as shelf: assert shelf["day"] == day
-with multiprocessing.get_context("fork").Pool(1) as pool:
-    assert pool.map(datetime.date.weekday, [day]) == [4]
-print(pickle.PickleError.__name__, pickle.HIGHEST_PROTOCOL >= 4)
-`;
-  const [code, out, err] = await Process.python(["-c", script]).end();
-  assertEquals([code, err], [0, []]);
-  assert(out[0].startsWith("EOFError: ") && out[0].includes("closed"), out[0]);
-  assertEquals(out.slice(1), [
-    "ValueError: Unpack failed: incomplete input",
-    "UnpicklingError: this is not MessagePack",
-    "PickleError True",
-  ]);
-}, PYTHON);
-
-runTest("python/pickle.py without msgpack: one line that says how to install it", async () => {
-  await using lab = new Lab();
-  // -S leaves out the installed packages.
-  const client = Process.python(["-S", "-c", LAB2_CLIENT, String(lab.port)]);
-  const [code, out, err] = await client.end();
-  assertEquals([code, out, err.length], [1, [], 1], err.join("\n"));
-  includes(err[0], "msgpack is missing", "pip install msgpack", "apt install python3-msgpack");
-}, PYTHON);
 
 // --------------------------------------------------------------- several servers behind HAProxy --
 
