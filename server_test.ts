@@ -1439,6 +1439,44 @@ runTest("--log-format json: a record a line, the student's fields in it", async 
   assertEquals([level, event, last], ["INFO", "stopped", "Served 1 client and 1 request"]);
 });
 
+runTest("--log-format json at level DEBUG: the wire has fields", async () => {
+  await using server = Process.main("--port", "0", "--log-format", "json", "--log-level", "DEBUG");
+  const { port } = JSON.parse(await server.stdout.next() ?? "");
+  using client = await visit(port);
+  await client.send(REQUEST.subarray(0, 20));
+  const seen: Record<string, unknown>[] = [];
+  const read = async () => {
+    const { time: _, message: __, ...record } = JSON.parse(await server.stderr.next() ?? "");
+    seen.push(record);
+  };
+  for (let i = 0; i < 3; i++) await read(); // up to the first recv
+  await client.pass(REQUEST.subarray(20));
+  client.conn.close();
+  for (let i = 0; i < 6; i++) await read();
+  const greeting = encode({ clientid: client.id });
+  const hex = (bytes: Uint8Array) => bytes.subarray(0, 16).toHex().replace(/..(?!$)/g, "$& ");
+  const value = Deno.inspect(ALICE, { breakLength: Infinity });
+  const rest = REQUEST.length - 20;
+  const steps = [
+    { step: "accepted" },
+    {
+      step: "send",
+      bytes: greeting.length,
+      hex: hex(greeting),
+      value: `{ clientid: ${client.id} }`,
+    },
+    { step: "recv", bytes: 20, hex: hex(REQUEST) },
+    { step: "recv", bytes: rest, hex: hex(REQUEST.subarray(20)) },
+    { step: "received", bytes: REQUEST.length, hex: hex(REQUEST), value },
+    { step: "send", bytes: 1, hex: "01", value: "1" },
+    { step: "closed", by: "client" },
+    { event: "closed" },
+    { step: "closed", by: "server" },
+  ];
+  const common = { level: "DEBUG", event: "wire", client: client.name };
+  assertEquals(seen, steps.map((step) => ({ ...common, ...step })));
+});
+
 runTest("what a client sends can forge no line and move no cursor", async () => {
   const [server, port] = await startServer();
   await using _ = server;
@@ -1800,6 +1838,67 @@ runTest("our client's --sid: digits are an integer, unless they would change", a
     assertEquals(lab.roster.at(-1)?.sid, sid);
   }
 });
+
+// The system's errors that a test cannot cause on loopback, as Deno gives them.
+const NO_CONNECTION: Record<string, string> = {
+  EHOSTUNREACH: "No way to the machine of 127.0.0.1/1: is it on",
+  ENETUNREACH: "No network leads to 127.0.0.1/1: is this machine connected",
+  ETIMEDOUT: "Nobody answers at 127.0.0.1/1: is the server's machine on",
+  ENOTCONN: "The server at 127.0.0.1/1 has closed",
+  EINVAL: "127.0.0.1/1 is no address to connect to: one that begins with fe80: needs its zone",
+  EACCES: "This machine may not connect to 127.0.0.1/1: does a firewall forbid it?",
+};
+
+runTest("our client without a connection: a sentence for each of the system's errors", async () => {
+  for (const [code, says] of Object.entries(NO_CONNECTION)) {
+    const error = `Object.assign(new Error("the system's words"), { code: "${code}" })`;
+    const fake = `data:text/javascript,Deno.connect = () => Promise.reject(${error})`;
+    const [program, run, ...args] = mainCommand("client", ...ALICE_ARGS, "--sid", "1", "--port=1");
+    const [status, out, err] = await new Process(program, [run, "--preload", fake, ...args]).end();
+    assertEquals([status, out, err.length], [1, [], 1], err.join("\n"));
+    assert(err[0].startsWith(says), err[0]);
+  }
+});
+
+runTest("our client without a connection: a name that nobody has", async () => {
+  const [status, out, err] = await asClient(1, "--host", "nobody.invalid").end();
+  assertEquals([status, out, err], [1, [], [
+    "There is no machine of the name in nobody.invalid/1: see --host",
+  ]]);
+});
+
+runTest("our client at a queue that is full: it says that it is not connected", async () => {
+  await using lab = new Lab({ backlog: 1 });
+  using _ = await lab.visit();
+  const port = String(lab.port);
+  const waiting = Array.from({ length: 4 }, () => asClient(lab.port));
+  const hints = await Promise.all(waiting.map((client) => client.stderr.next()));
+  assert(
+    hints.some((hint) => hint?.startsWith("Not connected yet: nobody answers at that address, or")),
+    hints.join(),
+  );
+  for (const client of waiting) await client[Symbol.asyncDispose]();
+  assert(port);
+}, Deno.build.os === "linux");
+
+runTest(
+  "our client that is stopped while its acknowledgement comes is not told that it failed",
+  async () => {
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = listener.addr as Deno.NetAddr;
+    await using client = asClient(port);
+    using conn = await listener.accept();
+    await conn.write(HELLO);
+    await conn.read(new Uint8Array(1000));
+    await slowness(8000);
+    client.child.kill("SIGSTOP");
+    await conn.write(bytes(1));
+    await slowness(3000); // The 10 s pass.
+    client.child.kill("SIGCONT");
+    await assertClientPasses(client, port);
+  },
+  UNIX,
+);
 
 runTest("our client waits its turn, and says so after a second", async () => {
   await using lab = new Lab();
