@@ -4,18 +4,24 @@
  * The server takes one client after the other. For each one it does four steps:
  *
  * 1. It greets the client with an id.
- * 2. It receives the student's name, GitHub user name and student id.
+ * 2. It receives a request: the student's name, GitHub user name and student id.
  * 3. It prints them, and acknowledges them to the client.
- * 4. It takes more requests from the same client, or the client closes. Then the next one is served.
+ * 4. The same client may send more requests. When it closes, the next client is served.
  *
  * Whatever a client does, the server goes on. Each message is a MessagePack value
  * (https://github.com/msgpack/msgpack/blob/master/spec.md). The README shows how to run it.
  *
- * The file begins with the lab itself: `serve` listens, `AcceptLoop` accepts one client after the
- * other, and `Session` is the life of one client. Begin to read at `Session.run`. Behind that comes
- * what they use: how a client's visit can end, how messages are found in a stream of bytes
- * (`Framer`), how a message is read as a request, the client (`submit`), what is printed, and the
- * command line.
+ * What stands where, in this order:
+ *
+ * - The lab: `serve` listens, `AcceptLoop` accepts one client after the other, and `Session` is the
+ *   visit of one client, from accept to close. That is all that the lab asks for.
+ * - How a visit can end: the limits on a client, and what each end means.
+ * - The framing: `Framer` finds the messages in a stream of bytes.
+ * - One request: how a message is read, and what is said about a wrong one.
+ * - The client: `submit`.
+ * - What is printed. How a full output is written to is the hardest part of this file, and it has
+ *   nothing to do with the lab.
+ * - The command line.
  *
  * @module
  */
@@ -36,11 +42,11 @@ export interface Settings {
   port: number;
   /** How many clients can wait in the kernel's queue until they are accepted. */
   backlog: number;
-  /** For a whole request, in ms; and for a client to read its answers. */
+  /** How long a whole request may take, in ms; and how long a client may leave answers unread. */
   requestTimeout: number;
-  /** For silence after an answer, in ms. Most clients of this lab never close. */
+  /** How long a client may be silent after an answer, in ms. Many wait for more, and never close. */
   keepAliveTimeout: number;
-  /** For the whole visit of one client, in ms. */
+  /** How long the whole visit of one client may take, in ms. */
   turnTimeout: number;
   /** The longest request, in bytes. */
   maxMessageBytes: number;
@@ -50,7 +56,7 @@ export interface Settings {
 export const DEFAULTS: Settings = {
   hostname: "127.0.0.1",
   port: 12000,
-  backlog: 128, // With the lab's 10, most of a class of thirty would never be served.
+  backlog: 128, // A class has thirty students. Who finds the queue full may wait for ever.
   requestTimeout: 10_000,
   keepAliveTimeout: 2_000,
   turnTimeout: 60_000,
@@ -61,9 +67,9 @@ export const DEFAULTS: Settings = {
 const ACKNOWLEDGEMENT = 1;
 /** The most bytes that one read brings. */
 const READ_BYTES = 16384;
-/** How often the clock ticks, in ms. All limits on a client are counted in ticks. */
+/** How often the clock ticks, in ms. All limits of time are counted in ticks. */
 const TICK_MS = 50;
-/** The time between greeting and answer for a client that sends before it reads, in ms. */
+/** The least time between greeting and answer for a client that sends before it reads, in ms. */
 const EARLY_MS = 20;
 /** How long the server waits for the client to close, after it has sent an error, in ms. */
 const LINGER_MS = 1000;
@@ -88,7 +94,7 @@ export interface Student {
 
 /** What {@linkcode serve} takes. What is left out is taken from {@linkcode DEFAULTS}. */
 export interface ServeOptions extends Partial<Settings> {
-  /** Stops the server when it is aborted; the client that is being served may finish. */
+  /** Stops the server when its `AbortController` aborts; the current client may finish. */
   signal?: AbortSignal;
   /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
@@ -153,7 +159,7 @@ interface Context {
   readonly settings: Settings;
   readonly logger: Logger;
   readonly onRequests: (students: Student[], client: string) => void;
-  /** Whether the log shows the wire. */
+  /** Whether the log shows every message and every read: at level DEBUG. */
   readonly isTraced: boolean;
   /** Where received bytes are kept. There is one client at a time, so one buffer serves all. */
   readonly buffer: Uint8Array<ArrayBuffer>;
@@ -168,14 +174,15 @@ class AcceptLoop {
 
   constructor(readonly listener: Deno.TcpListener, readonly context: Context) {}
 
+  // `for await` over a listener ends in one of three ways. stop() closes the listener: it ends
+  // without an error. An accept fails: it throws, but the listener is still open, so we begin it
+  // again. Its body throws: then JavaScript closes the listener. So the body must never throw.
   async run(): Promise<Served> {
     const clock = setInterval(() => this.#session?.tick().catch(console.error), TICK_MS);
     while (!this.#isStopping) {
       try {
-        await this.#acceptClients();
+        for await (const conn of this.listener) await this.#serveClient(conn);
       } catch (error) {
-        // A failed accept ends the loop over the listener, but the listener is still open. So we
-        // begin that loop again. Only stop() ends this one.
         await this.#recover(error as Error);
       }
     }
@@ -190,18 +197,16 @@ class AcceptLoop {
     this.#session?.stop();
   }
 
-  // The next client is accepted when the one before it is gone. Until then it waits in the kernel's
-  // queue. Nothing in this loop may throw: an error would close the listener.
-  async #acceptClients(): Promise<void> {
-    for await (const conn of this.listener) {
-      this.#pauseMs = FIRST_PAUSE_MS;
-      this.#session = new Session(conn, this.context);
-      if (this.#isStopping) this.#session.stop(); // It was accepted at the last moment.
-      await this.#session.run().catch(console.error); // It fails only if the log fails.
-      if (this.#session.requests > 0) this.#served.clients++;
-      this.#served.requests += this.#session.requests;
-      this.#session = undefined;
-    }
+  // Serves one client from accept to close. Only then the next one is accepted: until its turn it
+  // waits in the kernel's queue.
+  async #serveClient(conn: Deno.TcpConn): Promise<void> {
+    this.#pauseMs = FIRST_PAUSE_MS;
+    this.#session = new Session(conn, this.context);
+    if (this.#isStopping) this.#session.stop(); // The stop came while it was being accepted.
+    await this.#session.run().catch(console.error); // It fails only if the log fails.
+    if (this.#session.requests > 0) this.#served.clients++;
+    this.#served.requests += this.#session.requests;
+    this.#session = undefined;
   }
 
   async #recover(error: Error): Promise<void> {
@@ -224,24 +229,32 @@ function isAboutOneClient(error: Error): boolean {
   return ["NotConnected", "ConnectionAborted", "ConnectionReset", "TypeError"].includes(error.name);
 }
 
-// ------------------------------------------------------------------- the life of one client --
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
 
-/** One client, from accept to close: `run` tells its life, `tick` looks after its limits. */
+// ------------------------------------------------------------------ the visit of one client --
+
+/**
+ * The visit of one client, from accept to close. `run` makes the steps, and `tick` looks after the
+ * limits. They take turns: while `run` waits for a read or a write, `tick` can end the visit. The
+ * limits (`REQUEST_LIMIT` and so on) and the table `ENDINGS` stand below the class.
+ */
 class Session {
   /** Requests that were printed. */
   requests = 0;
-  readonly #client: string; // its address, for the log
+  readonly #address: string; // of the client, for the log
   readonly #framer: Framer;
-  #hasSent = false; // Whether the client has sent anything.
-  #ticks = 0; // Ticks of the clock since the accept.
+  #clientHasSent = false; // anything at all
+  #ticks = 0; // of the clock, since the accept
   readonly #turn: Wait = { limit: TURN_LIMIT, since: 0 };
-  #wait: Wait = { limit: REQUEST_LIMIT, since: 0 }; // What the server waits for now.
-  #stoppedAt: number | undefined; // When the server was told to stop, in ticks.
-  #hungUpAt: number | undefined; // When the server began to close, in ticks.
+  #wait: Wait = { limit: REQUEST_LIMIT, since: 0 }; // what the server waits for now
+  #stoppedAt: number | undefined; // the tick at which the server was told to stop
+  #hungUpAt: number | undefined; // the tick at which the server ended the visit
 
   constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
     const { hostname, port } = conn.remoteAddr;
-    this.#client = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+    this.#address = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
     this.#framer = new Framer(context.settings.maxMessageBytes, context.buffer);
   }
 
@@ -253,8 +266,9 @@ class Session {
       await this.#receive(firstRead);
       await this.#linger();
     } catch (error) {
-      // A read or a write has failed: the client is gone, or we have closed the connection.
-      await this.#hangUp(this.#hasSent ? "reset" : "left", brokenText(this.#hasSent, error));
+      // A read or a write has failed. Either the client is gone; or #hangUp has closed the
+      // connection while we waited, and does nothing when it is called again.
+      await this.#endBroken(error);
     } finally {
       this.#close();
       this.#trace("closed", () => ({ text: "closed by the server", by: "server" }));
@@ -262,41 +276,41 @@ class Session {
   }
 
   // Step 1. Most clients expect one message from each recv. A client that sends its request before
-  // it reads could get the greeting and the answer in one recv, and fail. Therefore the server
-  // begins to read, and then greets. If a request has come by then, the answer waits for EARLY_MS.
-  async #greet(firstRead: Promise<number | null>): Promise<void> {
+  // it reads could get the greeting and the answer in one recv, and fail. Only a read that is under
+  // way shows that something has come. So the server begins to read, and then greets. If a request
+  // has come by then, the answer waits for EARLY_MS.
+  async #greet(firstRead: Promise<Uint8Array | null>): Promise<void> {
     let isEarly = false;
-    firstRead.then((count) => isEarly = count !== null, () => {}); // `run` sees it if this fails.
+    firstRead.then((bytes) => isEarly = bytes !== null, () => {}); // `run` handles a read that fails.
     this.conn.setNoDelay(); // Nagle's algorithm off: each answer leaves at once.
     await this.#send({ clientid: this.conn.remoteAddr.port });
     if (isEarly) await delay(EARLY_MS);
   }
 
-  // Step 2, and again for each further request of this client, until something ends the visit. While
-  // we wait for a read, the clock may have hung up: then what comes is no request any more.
-  async #receive(firstRead: Promise<number | null>): Promise<void> {
-    let count = await firstRead;
-    while (count !== null) {
-      this.#traceRead(this.#framer.pending().subarray(-count));
-      if (this.#hungUpAt === undefined) await this.#answer();
-      if (this.#hungUpAt !== undefined) return;
-      count = await this.#framer.read(this.conn);
+  // Step 2, and again for each further request of this client.
+  async #receive(firstRead: Promise<Uint8Array | null>): Promise<void> {
+    let bytes = await firstRead;
+    while (bytes !== null && await this.#answer(bytes)) {
+      bytes = await this.#framer.read(this.conn);
     }
-    await this.#endOfStream();
+    if (bytes === null) await this.#endOfStream();
   }
 
-  // Step 3. What was right before a fault is printed and acknowledged, too.
-  async #answer(): Promise<void> {
-    if (this.#wait.limit === IDLE_LIMIT) this.#waitFor(REQUEST_LIMIT);
-    const isFirst = !this.#hasSent;
-    this.#hasSent = true;
-    const arrived = this.#framer.pending();
+  // Step 3. All good requests that have come are printed, then acknowledged; only then comes the
+  // error about a wrong one behind them. Bytes that can still become a request wait in the framer.
+  // Returns whether the client may go on.
+  async #answer(bytes: Uint8Array): Promise<boolean> {
+    this.#traceRead(bytes);
+    if (this.#hungUpAt !== undefined) return false; // `tick` ended the visit while we read.
+    if (this.#wait.limit === IDLE_LIMIT) this.#waitFor(REQUEST_LIMIT); // A new request has begun.
+    const isFirstRead = !this.#clientHasSent;
+    this.#clientHasSent = true;
     const { students, fault } = this.#takeRequests();
-    if (students.length > 0) {
-      if (!await this.#print(students)) return;
+    if (students.length > 0 && await this.#print(students)) {
       await this.#acknowledge(students.length);
     }
-    if (fault) await this.#refuse(fault, isFirst ? recognize(arrived) : undefined);
+    if (fault) await this.#refuse(fault, isFirstRead ? recognize(bytes) : undefined);
+    return this.#hungUpAt === undefined;
   }
 
   // All whole requests that have arrived, up to the first fault.
@@ -318,9 +332,9 @@ class Session {
   // Returns whether the requests are printed. Without its line no request is acknowledged.
   async #print(students: Student[]): Promise<boolean> {
     try {
-      this.context.onRequests(students, this.#client);
+      this.context.onRequests(students, this.#address);
     } catch (error) {
-      await this.#refuse(error, undefined);
+      await this.#hangUp("bug", `a fault of the server: ${inspectLine(error)}`);
       return false;
     }
     this.requests += students.length;
@@ -330,15 +344,15 @@ class Session {
   // The acknowledgements of requests that came together go out together, in one write.
   async #acknowledge(count: number): Promise<void> {
     this.#waitFor(UNREAD_LIMIT);
-    const answers = new Uint8Array(count).fill(ACKNOWLEDGEMENT); // In MessagePack 1 is the byte 01.
-    await this.#send(ACKNOWLEDGEMENT, answers);
-    const hasBegun = this.#framer.pending().length > 0; // the next request
-    this.#waitFor(hasBegun ? REQUEST_LIMIT : IDLE_LIMIT);
+    await this.#send(ACKNOWLEDGEMENT, count);
+    const hasNextBegun = this.#framer.pending().length > 0;
+    this.#waitFor(hasNextBegun ? REQUEST_LIMIT : IDLE_LIMIT);
   }
 
-  // Sends a value, or bytes that mean it. The kernel may take a part of them at a time.
-  async #send(value: Value, bytes: Uint8Array = encode(value)): Promise<void> {
-    this.#trace("send", () => describeValue("send", bytes, value));
+  // Sends a value so many times. The kernel may take a part of the bytes at a time.
+  async #send(value: Value, times = 1): Promise<void> {
+    const bytes = repeat(encode(value), times);
+    this.#trace("send", () => describeValue("send", bytes, value, times));
     let sent = 0;
     while (sent < bytes.length) sent += await this.conn.write(bytes.subarray(sent));
   }
@@ -349,18 +363,22 @@ class Session {
     this.#trace("closed", () => ({ text, by: "client" }));
     const rest = this.#framer.pending().length;
     if (rest > 0) {
-      await this.#hangUp(
-        "truncated",
-        `the client closed after ${plural(rest, "byte")} of a message`,
-      );
-    } else if (this.#hasSent) {
+      const text = `the client closed after ${plural(rest, "byte")} of a message`;
+      await this.#hangUp("truncated", text);
+    } else if (this.#clientHasSent) {
       await this.#hangUp("closed", "closed by the client");
     } else {
       await this.#hangUp("left", LEFT_TEXT);
     }
   }
 
-  // A request that is wrong ends the visit, and so does a fault of the server itself.
+  async #endBroken(error: unknown): Promise<void> {
+    const text = "the client broke the connection: it crashed, or closed with something unread";
+    if (this.#clientHasSent) await this.#hangUp("reset", `${text} (${error})`);
+    else await this.#hangUp("left", LEFT_TEXT);
+  }
+
+  // A wrong request ends the visit. `stranger` says what it looks like, if it is not of the lab.
   async #refuse(fault: unknown, stranger: string | undefined): Promise<void> {
     if (!(fault instanceof Fault)) {
       await this.#hangUp("bug", `a fault of the server: ${inspectLine(fault)}`);
@@ -371,7 +389,7 @@ class Session {
     }
   }
 
-  /** Called at each tick of the clock. All limits on the client are enforced here. */
+  /** Called at each tick of the clock. All limits of time are enforced here. */
   async tick(): Promise<void> {
     this.#ticks++;
     if (this.#hungUpAt !== undefined) {
@@ -382,29 +400,28 @@ class Session {
     for (const { limit, since } of [this.#wait, this.#turn]) {
       const ms = this.context.settings[limit.setting];
       if (ms === 0 || !this.#isOver(since, ms)) continue;
-      const came = this.#framer.pending().length;
-      await this.#hangUp(limit.event, limit.sentence(ms / 1000, plural(came, "byte")));
+      const came = plural(this.#framer.pending().length, "byte");
+      await this.#hangUp(limit.event, limit.sentence(ms / 1000, came));
     }
   }
 
-  /** The server is told to stop: the client gets some time to finish. */
+  /** The server is told to stop: from now on the client has GRACE_MS to finish. */
   stop(): void {
     this.#stoppedAt = this.#ticks;
     this.#report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
   }
 
-  // A client that has its answer and is silent has nothing to finish.
+  // A client that has its answer and is silent has nothing to finish: it gets 0 ms.
   async #endBecauseOfStop(stoppedAt: number): Promise<void> {
-    if (this.#wait.limit === IDLE_LIMIT && this.#isOver(stoppedAt, 0)) {
-      await this.#hangUp("closed", "the server stops");
-    }
+    const isIdle = this.#wait.limit === IDLE_LIMIT;
+    if (isIdle && this.#isOver(stoppedAt, 0)) await this.#hangUp("closed", "the server stops");
     if (this.#isOver(stoppedAt, GRACE_MS)) await this.#hangUp("stopping", "the server stops");
   }
 
-  // Whether so much time has passed since a tick. The clock ticks only while the server runs: the
-  // time in which it was stopped, by ^Z or in a laptop that sleeps, does not count. The first tick
-  // can come at once, and what had arrived before a tick is read before the next one. So a limit is
-  // over two ticks later: nothing that came in time is left unread.
+  // Whether `ms` have passed since the tick with the number `since`. Ticks are counted, and not the
+  // time of day: while the whole process is paused (by ^Z, or in a laptop that sleeps) there are
+  // none, and the client is not to blame. One tick is added because the first one can come at once,
+  // and one more so that what came in time is read before the limit is over.
   #isOver(since: number, ms: number): boolean {
     return (this.#ticks - since - 2) * TICK_MS >= ms;
   }
@@ -413,9 +430,10 @@ class Session {
     this.#wait = { limit, since: this.#ticks };
   }
 
-  // Every end of a visit comes through here. If we closed the connection while bytes are unread,
-  // the kernel would send a reset, and the client could lose the error that we have sent. Therefore
-  // a client that is told something is not closed yet: we end our side only, and linger.
+  // Ends the visit: every reason for an end comes through here, and only the first one counts. If
+  // we closed the connection while bytes are unread, the kernel would send a reset, and the client
+  // could lose the error that we have sent. Therefore a client that is told something is not closed
+  // yet: we end only our side of the connection, and linger.
   async #hangUp(event: string, text: string): Promise<void> {
     if (this.#hungUpAt !== undefined) return;
     this.#hungUpAt = this.#ticks;
@@ -430,7 +448,8 @@ class Session {
     await this.conn.closeWrite().catch(() => {});
   }
 
-  // Reads and drops what the client still sends, until it closes, or until `tick` closes.
+  // Reads and drops what the client still sends, until it closes, or until `tick` closes after
+  // LINGER_MS.
   async #linger(): Promise<void> {
     const { buffer } = this.context;
     let count = await this.conn.read(buffer);
@@ -441,19 +460,19 @@ class Session {
   }
 
   #close(): void {
-    this.conn[Symbol.dispose](); // It does nothing if the connection is closed already.
+    this.conn[Symbol.dispose](); // As close(), but it may be called twice.
   }
 
   #report(level: Level, event: string, text: string): void {
     if (level === "debug" && !this.context.isTraced) return;
-    const client = this.#client;
+    const client = this.#address;
     this.context.logger[level](escapeUnsafe(`${client}: ${text}`), { event, client });
   }
 
   // A record of the wire, for a class to look at. It costs nothing where the log does not show it.
   #trace(step: string, describe: () => WireRecord): void {
     if (!this.context.isTraced) return;
-    const client = this.#client;
+    const client = this.#address;
     const { text, ...fields } = describe();
     const record = { event: "wire", client, step, ...fields };
     this.context.logger.debug(escapeUnsafe(`${client}: ${text}`), record);
@@ -484,10 +503,17 @@ interface WireRecord {
   readonly by?: string;
 }
 
-function describeValue(step: string, bytes: Uint8Array, value: unknown): WireRecord {
-  const shown = inspectLine(value);
+function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 1): WireRecord {
+  const shown = inspectLine(value) + (times > 1 ? `, ${times} times` : "");
   const text = `${step} ${plural(bytes.length, "byte")}: ${dump(bytes)}, which is ${shown}`;
   return { text, bytes: bytes.length, hex: hexOf(bytes), value: shown };
+}
+
+function repeat(bytes: Uint8Array, times: number): Uint8Array {
+  if (times === 1) return bytes;
+  const all = new Uint8Array(bytes.length * times);
+  for (let i = 0; i < times; i++) all.set(bytes, i * bytes.length);
+  return all;
 }
 
 // ------------------------------------------------------------------- how a visit can end --
@@ -528,11 +554,6 @@ const ENDINGS: Record<string, Ending> = {
 const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
   "it uses Python's pickle: put the lab's pickle.py beside it";
 const BUG_TEXT = "the server has failed, not you";
-
-function brokenText(hasSent: boolean, error: unknown): string {
-  if (!hasSent) return LEFT_TEXT;
-  return `the client broke the connection: it crashed, or closed with something unread (${error})`;
-}
 
 /** A limit on a client. */
 interface Limit {
@@ -585,6 +606,149 @@ const MAX_FAULT_LENGTH = 400;
 
 // ----------------------------------------------------------------------------- the framing --
 
+/**
+ * Finds the messages in a stream of MessagePack values. TCP keeps no boundaries: one read may bring
+ * a part of a message, one message, or many. The header of a value says where it ends.
+ *
+ * ```ts
+ * const framer = new Framer();
+ * while (await framer.read(conn) !== null) {
+ *   let message = framer.next();
+ *   while (message !== undefined) {
+ *     console.log(decode(message));
+ *     message = framer.next();
+ *   }
+ * }
+ * ```
+ */
+export class Framer {
+  readonly #buffer: Uint8Array<ArrayBuffer>;
+  #start = 0; // where the next message begins
+  #end = 0; // after the last byte that has arrived
+
+  /**
+   * A framer that takes no message of more than `maxMessageBytes`. Its buffer has room for such a
+   * message and for one read; framers that are not used at the same time can share one.
+   */
+  constructor(
+    readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes,
+    buffer: Uint8Array<ArrayBuffer> = createBuffer(maxMessageBytes),
+  ) {
+    this.#buffer = buffer;
+  }
+
+  /** Reads once; returns the bytes that came, or `null` at the end of the stream. */
+  async read(conn: Readable): Promise<Uint8Array | null> {
+    this.#buffer.copyWithin(0, this.#start, this.#end); // What is left moves to the front.
+    this.#end -= this.#start;
+    this.#start = 0;
+    const count = await conn.read(this.#buffer.subarray(this.#end, this.#end + READ_BYTES));
+    if (count === null) return null;
+    this.#end += count;
+    return this.#buffer.subarray(this.#end - count, this.#end);
+  }
+
+  /** What has arrived after the last message. It is valid until the next read. */
+  pending(): Uint8Array<ArrayBuffer> {
+    return this.#buffer.subarray(this.#start, this.#end);
+  }
+
+  /**
+   * The next message, valid until the next read; or `undefined` when more has to be read first.
+   *
+   * @throws {Fault} When it is too long or nested too deep, when it is not MessagePack, and when it
+   * has an extension type or a key that is no text.
+   */
+  next(): Uint8Array<ArrayBuffer> | undefined {
+    const end = findEnd(this.#buffer, this.#start, this.#end, this.maxMessageBytes);
+    if (end > this.#end) return undefined;
+    const message = this.#buffer.subarray(this.#start, end);
+    this.#start = end;
+    return message;
+  }
+}
+
+/** What a {@linkcode Framer} reads from, such as a `Deno.TcpConn`. */
+export interface Readable {
+  /** Puts bytes into the space; returns how many, or `null` at the end of the stream. */
+  read(space: Uint8Array): Promise<number | null>;
+}
+
+function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(maxMessageBytes + READ_BYTES);
+}
+
+// Returns the index after the value that begins at `start`. The bytes up to `arrivedEnd` have come.
+// If the value is not whole yet, this is the smallest index where it can end, which is over
+// `arrivedEnd`. Nothing is kept between two calls: each one goes over the value from its start.
+//
+// For example, the bytes 92 01 a1 78 are the list [1, "x"]. The header 92 says that two values
+// follow, so two are missing. After 01 one is missing. The header a1 says that one byte follows,
+// which is 78, and after that none is missing. If only 92 01 has come, the list takes one byte more
+// at the least.
+//
+// Throws as soon as the headers say that the value is longer than `maxBytes`, and if it has what no
+// message of the lab has.
+function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number, maxBytes: number): number {
+  const nesting = new Nesting();
+  let at = start;
+  let missing = 1; // Values that have not begun. Each takes one byte at the least.
+  while (missing > 0 && at < arrivedEnd) {
+    const kind = kindOf(bytes, at);
+    checkKind(kind, nesting.expectsKey());
+    missing--;
+    const content = contentStart(bytes, at);
+    if (content > arrivedEnd) return content + missing; // The length field is not complete.
+    const values = countValues(bytes, at);
+    missing += values;
+    at = contentEnd(bytes, at); // This may be over `arrivedEnd`: then the loop ends.
+    if (at + missing > start + maxBytes) {
+      throw new Fault("too-long", `over the limit of ${maxBytes} bytes (or no msgpack)`);
+    }
+    nesting.count(kind === DICT, values);
+  }
+  return at + missing;
+}
+
+/** How deep lists and dicts may be nested. Without a bound, a message could exhaust the stack. */
+const MAX_DEPTH = 64;
+
+/**
+ * The lists and dicts that are open while we go over a message, the innermost one last. They say
+ * how deep we are, and whether the next value is a key.
+ */
+class Nesting {
+  readonly #open: { isDict: boolean; left: number }[] = []; // `left`: values still to come in it
+
+  /** Whether the next value is a key. In a dict, keys and values take turns. */
+  expectsKey(): boolean {
+    const inner = this.#open.at(-1);
+    return inner !== undefined && inner.isDict && inner.left % 2 === 0;
+  }
+
+  /** Counts a value. If it is a list or dict, `values` of its own follow. */
+  count(isDict: boolean, values: number): void {
+    const outer = this.#open.at(-1);
+    if (outer) outer.left--;
+    if (values > 0) {
+      if (this.#open.length === MAX_DEPTH) {
+        throw new Fault("malformed", `nested over ${MAX_DEPTH} deep`);
+      }
+      this.#open.push({ isDict, left: values });
+    }
+    while (this.#open.at(-1)?.left === 0) this.#open.pop();
+  }
+}
+
+function checkKind(kind: string, isKey: boolean): void {
+  if (kind === EXTENSION || kind === UNUSED) {
+    throw new Fault("malformed", `${kind}: the lab has none`);
+  }
+  if (isKey && kind !== STRING) {
+    throw new Fault("malformed", `a key ${mustBe(STRING, kind)}`);
+  }
+}
+
 // Names of kinds, in Python's words, since most clients are in Python.
 const INTEGER = "an integer";
 const FLOAT = "a float";
@@ -623,7 +787,7 @@ const FORMATS: Format[] = [
   { first: 0xc4, kind: BYTES, lengthBytes: 1 }, // bin 8
   { first: 0xc5, kind: BYTES, lengthBytes: 2 }, // bin 16
   { first: 0xc6, kind: BYTES, lengthBytes: 4 }, // bin 32
-  { first: 0xc7, kind: EXTENSION }, // ext 8, 16, 32
+  { first: 0xc7, kind: EXTENSION }, // ext 8, 16, 32: refused, so their lengths do not matter
   { first: 0xca, kind: FLOAT, dataBytes: 4 }, // float 32
   { first: 0xcb, kind: FLOAT, dataBytes: 8 }, // float 64
   { first: 0xcc, kind: INTEGER, dataBytes: 1 }, // uint 8
@@ -683,134 +847,6 @@ function countValues(bytes: Uint8Array, at: number): number {
   if (kind === LIST) return readLength(bytes, at);
   if (kind === DICT) return readLength(bytes, at) * 2;
   return 0;
-}
-
-/** How deep lists and dicts may be nested. Without a bound, a message could exhaust the stack. */
-const MAX_DEPTH = 64;
-
-/** The lists and dicts that are open while we go over a message, the innermost one last. */
-class Nesting {
-  readonly #open: { isDict: boolean; left: number }[] = []; // `left`: values still to come in it
-
-  /** Whether the next value is a key. In a dict, keys and values take turns. */
-  expectsKey(): boolean {
-    const inner = this.#open.at(-1);
-    return inner !== undefined && inner.isDict && inner.left % 2 === 0;
-  }
-
-  /** Counts a value. If it is a list or dict, `values` of its own follow. */
-  count(isDict: boolean, values: number): void {
-    const outer = this.#open.at(-1);
-    if (outer) outer.left--;
-    if (values > 0) {
-      if (this.#open.length === MAX_DEPTH) {
-        throw new Fault("malformed", `nested over ${MAX_DEPTH} deep`);
-      }
-      this.#open.push({ isDict, left: values });
-    }
-    while (this.#open.at(-1)?.left === 0) this.#open.pop();
-  }
-}
-
-function checkKind(kind: string, isKey: boolean): void {
-  if (kind === EXTENSION || kind === UNUSED) {
-    throw new Fault("malformed", `${kind}: the lab has none`);
-  }
-  if (isKey && kind !== STRING) {
-    throw new Fault("malformed", `a key ${mustBe(STRING, kind)}`);
-  }
-}
-
-// Returns the index after the value that begins at `start`. If it has not `arrived` whole, this is
-// the least index where it can end. Throws if it is longer than `maxBytes`, as soon as its headers
-// say so, and if it has what no message of the lab has.
-//
-// The bytes 92 01 a1 78 are the list [1, "x"]. The header 92 says that two values follow, so 2 are
-// missing. After 01 one is missing. The header a1 says that one byte follows, and none is missing.
-function findEnd(bytes: Uint8Array, start: number, arrived: number, maxBytes: number): number {
-  const nesting = new Nesting();
-  let at = start;
-  let missing = 1; // Values that have not begun. Each takes one byte at least.
-  while (missing > 0 && at < arrived) {
-    const kind = kindOf(bytes, at);
-    checkKind(kind, nesting.expectsKey());
-    missing--;
-    const content = contentStart(bytes, at);
-    if (content > arrived) return content + missing; // The length field is not complete.
-    const values = countValues(bytes, at);
-    missing += values;
-    at = contentEnd(bytes, at);
-    if (at + missing > start + maxBytes) {
-      throw new Fault("too-long", `over the limit of ${maxBytes} bytes (or no msgpack)`);
-    }
-    nesting.count(kind === DICT, values);
-  }
-  return at + missing;
-}
-
-function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(maxMessageBytes + READ_BYTES);
-}
-
-/**
- * Finds the messages in a stream of MessagePack values. TCP keeps no boundaries: one read may bring
- * a part of a message, one message, or many. The header of a value says where it ends.
- *
- * ```ts
- * const framer = new Framer();
- * while (await framer.read(conn) !== null) {
- *   let message = framer.next();
- *   while (message !== undefined) {
- *     console.log(decode(message));
- *     message = framer.next();
- *   }
- * }
- * ```
- */
-export class Framer {
-  readonly #buffer: Uint8Array<ArrayBuffer>;
-  #start = 0; // where the next message begins
-  #end = 0; // after the last byte that has arrived
-
-  /**
-   * A framer that takes no message of more than `maxMessageBytes`. Its buffer has room for such a
-   * message and for one read; framers that are not used at the same time can share one.
-   */
-  constructor(
-    readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes,
-    buffer: Uint8Array<ArrayBuffer> = createBuffer(maxMessageBytes),
-  ) {
-    this.#buffer = buffer;
-  }
-
-  /** Reads once; returns how many bytes came, or `null` at the end of the stream. */
-  async read(conn: { read(space: Uint8Array): Promise<number | null> }): Promise<number | null> {
-    this.#buffer.copyWithin(0, this.#start, this.#end); // What is left moves to the front.
-    this.#end -= this.#start;
-    this.#start = 0;
-    const count = await conn.read(this.#buffer.subarray(this.#end, this.#end + READ_BYTES));
-    this.#end += count ?? 0;
-    return count;
-  }
-
-  /** What has arrived after the last message. It is valid until the next read. */
-  pending(): Uint8Array<ArrayBuffer> {
-    return this.#buffer.subarray(this.#start, this.#end);
-  }
-
-  /**
-   * The next message, valid until the next read; or `undefined` when more has to be read first.
-   *
-   * @throws {Fault} When it is too long or nested too deep, when it is not MessagePack, and when it
-   * has an extension type or a key that is no text.
-   */
-  next(): Uint8Array<ArrayBuffer> | undefined {
-    const end = findEnd(this.#buffer, this.#start, this.#end, this.maxMessageBytes);
-    if (end > this.#end) return undefined;
-    const message = this.#buffer.subarray(this.#start, end);
-    this.#start = end;
-    return message;
-  }
 }
 
 // ---------------------------------------------------------------------------- one request --
@@ -876,8 +912,8 @@ function notADict(message: Uint8Array): Fault {
   return new Fault("not-a-map", `${EXPECTED}, but ${what} came: ${advice} (${dump(message)})`);
 }
 
-// Refuses a text that `decode` would change: one that is not UTF-8, or that begins with a byte order
-// mark. We look at the bytes, since `decode` does not say what it changed.
+// Refuses a text that `decode` would change: one that is not UTF-8, or that begins with a byte
+// order mark. We look at the bytes, since `decode` does not say what it changed.
 function checkTexts(message: Uint8Array): void {
   let at = 0;
   while (at < message.length) {
@@ -932,7 +968,8 @@ interface Pair {
   readonly valueEnd: number;
 }
 
-// The pairs of a message that is a dict. `decode` gives the values; this is for words about a fault.
+// The pairs of a message that is a dict. `decode` gives the values; this is for words about a
+// fault.
 function pairsOf(message: Uint8Array): Pair[] {
   const pairs: Pair[] = [];
   let at = contentStart(message, 0);
@@ -977,7 +1014,8 @@ function readId(fields: Record<string, unknown>, key: string): number | bigint |
   throw new Fault("refused", `${key} ${mustBe(`${INTEGER} or ${STRING}`, kindOfValue(value))}`);
 }
 
-// `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact up to 2 ** 53.
+// `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact up to 2
+// ** 53.
 function simplify(integer: number | bigint): number | bigint {
   const number = Number(integer);
   return Number.isSafeInteger(number) ? number : integer;
@@ -1057,7 +1095,7 @@ class ServerConnection {
   constructor(readonly conn: Deno.TcpConn) {}
 
   async receiveGreeting(): Promise<number | bigint> {
-    const { message, arrived } = await this.#receive("greeting");
+    const { message, arrived } = await this.#nextMessage("greeting");
     const clientid = readClientId(message);
     if (clientid === undefined) throw notTheLabs("greeting", message, arrived);
     if (this.#framer.pending().length > 0) {
@@ -1076,10 +1114,13 @@ class ServerConnection {
   async receiveAcknowledgement(): Promise<void> {
     const seconds = ACKNOWLEDGEMENT_MS / 1000;
     const text = `the server has the request, but no acknowledgement in ${seconds} s`;
-    const { promise: isLate, reject } = Promise.withResolvers<never>();
+    const { promise: tooLate, reject } = Promise.withResolvers<never>();
     const cancel = afterRunning(ACKNOWLEDGEMENT_MS, () => reject(new Fault("answer", text)));
     try {
-      const { message, arrived } = await Promise.race([this.#receive("acknowledgement"), isLate]);
+      const { message, arrived } = await Promise.race([
+        this.#nextMessage("acknowledgement"),
+        tooLate,
+      ]);
       const isRight = kindOf(message) === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT;
       if (!isRight) throw notTheLabs("acknowledgement", message, arrived);
     } finally {
@@ -1088,7 +1129,7 @@ class ServerConnection {
   }
 
   // The next message, and all that had arrived with it. `what` is its name in an error.
-  async #receive(what: string): Promise<{ message: Uint8Array; arrived: Uint8Array }> {
+  async #nextMessage(what: string): Promise<{ message: Uint8Array; arrived: Uint8Array }> {
     let arrived = this.#framer.pending();
     let message = this.#framer.next();
     while (message === undefined) {
@@ -1124,9 +1165,9 @@ function notTheLabs(what: string, message: Uint8Array, arrived: Uint8Array): Fau
   return new Fault("answer", `not the lab's server: its ${what} is ${shown}`);
 }
 
-// Calls back when this process has run for so long, and returns how to call it off. Ticks are
-// counted: the time in which the process was stopped does not count, and what has arrived in that
-// time is read first.
+// Calls back when this process has run for `ms`, and returns a function that calls it off. As on
+// the server, ticks are counted, so that the time in which the process is paused does not count;
+// and it takes one tick more, so that what came in time is read first.
 function afterRunning(ms: number, onOver: () => void): () => void {
   let ticks = 0;
   const clock = setInterval(() => {
@@ -1136,10 +1177,6 @@ function afterRunning(ms: number, onOver: () => void): () => void {
     onOver();
   }, TICK_MS);
   return () => clearInterval(clock);
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 // ------------------------------------------------------------------------ what is printed --
@@ -1208,8 +1245,8 @@ function printLines(lines: string): void {
   else printOnPipe(textEncoder.encode(lines + "\n"));
 }
 
-// A pipe takes a small piece whole or not at all. Each piece ends where a line ends, so that no line
-// of ours has another program's in it. Only a line that is longer than a piece is cut.
+// A pipe takes a small piece whole or not at all. Each piece ends where a line ends, so that no
+// line of ours has another program's in it. Only a line that is longer than a piece is cut.
 function printOnPipe(bytes: Uint8Array): void {
   let start = 0;
   while (start < bytes.length) {
@@ -1291,8 +1328,8 @@ function jsonPrinters(): Printers {
   };
 }
 
-// An object in one line, with the time. Most readers of JSON would round an integer over 2 ** 53, so
-// such an integer becomes a string.
+// An object in one line, with the time. Most readers of JSON would round an integer over 2 ** 53,
+// so such an integer becomes a string.
 function toJson(fields: object): string {
   const text = JSON.stringify(
     { time: new Date(), ...fields },
@@ -1535,7 +1572,7 @@ async function runClient(values: OptionValues): Promise<void> {
   console.log("Data acknowledged by server and you passed the test");
 }
 
-// Digits are an integer, unless that could change them: a zero in front, or more than 64 bits.
+// Digits are an integer, unless they have a zero in front, or are so many that 64 bits may not do.
 function parseStudentId(typed: string): bigint | string {
   return /^(0|-?[1-9]\d{0,17})$/.test(typed) ? BigInt(typed) : typed;
 }
@@ -1575,7 +1612,7 @@ function explain(error: Error, where: string, explanations: Explanations): strin
 
 // Runs the server or the client, and returns the exit status: 0, 1 for a failure, 2 for a wrong
 // command line.
-async function run(args: string[], options: Option[]): Promise<number> {
+async function runCommand(args: string[], options: Option[]): Promise<number> {
   const isClient = options === CLIENT_OPTIONS;
   let where = "";
   try {
@@ -1600,8 +1637,8 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   return args[0] === "client"
-    ? await run(args.slice(1), CLIENT_OPTIONS)
-    : await run(args, SERVER_OPTIONS);
+    ? await runCommand(args.slice(1), CLIENT_OPTIONS)
+    : await runCommand(args, SERVER_OPTIONS);
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
