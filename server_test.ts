@@ -634,7 +634,7 @@ const FAULTS: [name: string, stream: Uint8Array, event: string, ...words: string
   ["latin-1 as user name", rawRequest({ github_username: LATIN1 }), "refused", "github_username", "UTF-8"],
   ["latin-1 as id", rawRequest({ sid: LATIN1 }), "refused", "sid", "UTF-8"],
   ["half a character at the end", rawRequest({ student_name: bytes(0xa2, "J", 0xc3) }), "refused", "UTF-8"],
-  ["all in __proto__", bytes(0x81, 0xa9, "__proto__", REQUEST), "refused", "student_name is missing"],
+  ["all in __proto__", bytes(0x81, 0xa9, "__proto__", REQUEST), "refused", "student_name is missing, the dict has: \"__proto__\""],
   ["an integer", bytes(2), "not-a-map", NOT_A_MAP, "a number, a length or plain text came", "packed once and alone", '(02 ".")'],
   ["our own acknowledgement", bytes(1), "not-a-map", NOT_A_MAP, "this is the server's acknowledgement, which must not be sent back", '(01 ".")'],
   ["a string", encode("hello"), "not-a-map", NOT_A_MAP, "a string came", 'a5 68 65 6c 6c 6f ".hello"'],

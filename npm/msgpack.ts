@@ -12,19 +12,16 @@ export function encode(value: unknown): Uint8Array<ArrayBuffer> {
 
 const INTEGERS = { useBigInt64: true };
 
-// npm's decode refuses a key `__proto__`. That of @std makes it the prototype of the object, so that
-// it is no key of its own. With these options it becomes a symbol, which is none either.
-const IGNORED_KEY = Symbol("__proto__") as unknown as string;
-const PROTO_IGNORED = {
+// npm's decode refuses a key `__proto__`, and that of @std takes it like any other key. With these
+// options the key is an object at first, which npm does not refuse, and then text again.
+const WITH_PROTO = {
   ...INTEGERS,
   keyDecoder: {
-    canBeCached: (byteLength: number) => byteLength === "__proto__".length,
-    decode: (bytes: Uint8Array, offset: number, byteLength: number) => {
-      const key = new TextDecoder().decode(bytes.subarray(offset, offset + byteLength));
-      return key === "__proto__" ? IGNORED_KEY : key;
-    },
+    canBeCached: () => true,
+    decode: (bytes: Uint8Array, offset: number, byteLength: number) =>
+      new String(new TextDecoder().decode(bytes.subarray(offset, offset + byteLength))) as string,
   },
-  mapKeyConverter: (key: unknown) => key as string,
+  mapKeyConverter: String,
 };
 
 /**
@@ -37,6 +34,6 @@ export function decode(bytes: Uint8Array): unknown {
     return decodeNpm(bytes, INTEGERS);
   } catch (error) {
     if (!(error as Error).message.includes("__proto__")) throw error;
-    return decodeNpm(bytes, PROTO_IGNORED);
+    return decodeNpm(bytes, WITH_PROTO);
   }
 }
