@@ -135,16 +135,14 @@ export interface LabServer {
  * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): LabServer {
-  const logger = options.logger ?? createLogger();
-  const settings = { ...DEFAULTS, ...textPrinters(), ...options, logger };
-  const { hostname, port, backlog, signal } = settings;
+  const settings = { ...DEFAULTS, ...textPrinters(), logger: createLogger(), ...options };
+  const { hostname, port, backlog, logger, signal } = settings;
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const addr = listener.addr as Deno.NetAddr;
   settings.onListen(addr);
   const loop = new AcceptLoop(listener, {
     settings,
-    logger,
-    onRequests: settings.onRequests,
+    log: (level, text, fields) => logSafely(logger, level, text, fields),
     isTraced: logger.levelName === "DEBUG",
     buffer: createBuffer(settings.maxMessageBytes),
   });
@@ -156,13 +154,32 @@ export function serve(options: ServeOptions = {}): LabServer {
 
 /** What all clients of a server share. */
 interface Context {
-  readonly settings: Settings;
-  readonly logger: Logger;
-  readonly onRequests: (students: Student[], client: string) => void;
+  readonly settings: Settings & Printers;
+  /** Writes a record. Characters that could do harm are escaped, and it never throws. */
+  readonly log: (level: Level, text: string, fields: LogFields) => void;
   /** Whether the log shows every message and every read: at level DEBUG. */
   readonly isTraced: boolean;
   /** Where received bytes are kept. There is one client at a time, so one buffer serves all. */
   readonly buffer: Uint8Array<ArrayBuffer>;
+}
+
+/** The names of the methods of a logger. */
+type Level = "debug" | "info" | "warn" | "error";
+
+/** What a record has beside its level and its text. */
+interface LogFields {
+  readonly event: string;
+  readonly [field: string]: unknown;
+}
+
+// A log that fails must not end the server. DEBUG records cost nothing where they are not shown.
+function logSafely(logger: Logger, level: Level, text: string, fields: LogFields): void {
+  if (level === "debug" && logger.levelName !== "DEBUG") return;
+  try {
+    logger[level](escapeUnsafe(text), fields);
+  } catch (error) {
+    console.error(error);
+  }
 }
 
 /** Accepts one client after the other, until it is told to stop. */
@@ -178,7 +195,7 @@ class AcceptLoop {
   // without an error. An accept fails: it throws, but the listener is still open, so we begin it
   // again. Its body throws: then JavaScript closes the listener. So the body must never throw.
   async run(): Promise<Served> {
-    const clock = setInterval(() => this.#session?.tick().catch(console.error), TICK_MS);
+    const clock = setInterval(() => this.#session?.tick(), TICK_MS);
     while (!this.#isStopping) {
       try {
         for await (const conn of this.listener) await this.#serveClient(conn);
@@ -203,21 +220,21 @@ class AcceptLoop {
     this.#pauseMs = FIRST_PAUSE_MS;
     this.#session = new Session(conn, this.context);
     if (this.#isStopping) this.#session.stop(); // The stop came while it was being accepted.
-    await this.#session.run().catch(console.error); // It fails only if the log fails.
+    await this.#session.run();
     if (this.#session.requests > 0) this.#served.clients++;
     this.#served.requests += this.#session.requests;
     this.#session = undefined;
   }
 
   async #recover(error: Error): Promise<void> {
-    const { logger } = this.context;
+    const { log } = this.context;
     if (isAboutOneClient(error)) {
-      logger.debug(`A client was gone before its turn: ${error.message}`, { event: "gone" });
+      log("debug", `A client was gone before its turn: ${error.message}`, { event: "gone" });
       return;
     }
     // The system lacks something, such as open files. It may have it again after a while.
     const text = `No accept, next try in ${this.#pauseMs} ms: ${error.message}`;
-    logger.error(text, { event: "accept" });
+    log("error", text, { event: "accept" });
     await delay(this.#pauseMs);
     this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
   }
@@ -332,7 +349,7 @@ class Session {
   // Returns whether the requests are printed. Without its line no request is acknowledged.
   async #print(students: Student[]): Promise<boolean> {
     try {
-      this.context.onRequests(students, this.#address);
+      this.context.settings.onRequests(students, this.#address);
     } catch (error) {
       await this.#hangUp("bug", `a fault of the server: ${inspectLine(error)}`);
       return false;
@@ -464,9 +481,8 @@ class Session {
   }
 
   #report(level: Level, event: string, text: string): void {
-    if (level === "debug" && !this.context.isTraced) return;
     const client = this.#address;
-    this.context.logger[level](escapeUnsafe(`${client}: ${text}`), { event, client });
+    this.context.log(level, `${client}: ${text}`, { event, client });
   }
 
   // A record of the wire, for a class to look at. It costs nothing where the log does not show it.
@@ -474,8 +490,7 @@ class Session {
     if (!this.context.isTraced) return;
     const client = this.#address;
     const { text, ...fields } = describe();
-    const record = { event: "wire", client, step, ...fields };
-    this.context.logger.debug(escapeUnsafe(`${client}: ${text}`), record);
+    this.context.log("debug", `${client}: ${text}`, { event: "wire", client, step, ...fields });
   }
 
   #traceRead(bytes: Uint8Array): void {
@@ -517,8 +532,6 @@ function repeat(bytes: Uint8Array, times: number): Uint8Array {
 }
 
 // ------------------------------------------------------------------- how a visit can end --
-
-type Level = "debug" | "info" | "warn" | "error";
 
 /** What the end of a visit means for the log and for the client. */
 interface Ending {
