@@ -53,9 +53,13 @@ async function serveLoop(): Promise<void> {
 /** The server of a main.ts, with no limit on a client: its line at the start goes to standard error. */
 async function serveOurs(main: string): Promise<void> {
   const { serve } = await import(main);
-  const none = { requestTimeout: 0, keepAliveTimeout: 0, turnTimeout: 0 };
-  const first = { idleTimeout: 0 }; // the name in version 1
-  serve({ port: 0, ...none, ...first, onListen: ({ port }: Deno.NetAddr) => console.error(port) });
+  serve({
+    port: 0,
+    requestTimeout: 0,
+    keepAliveTimeout: 0,
+    turnTimeout: 0,
+    onListen: ({ port }: Deno.NetAddr) => console.error(port),
+  });
 }
 
 /** For each byte that comes in: the CPU time (us) and the resident size (bytes) of this process. */
@@ -132,19 +136,19 @@ class Server {
     return server;
   }
 
-  /** Its CPU time so far, us, and its resident size, bytes. */
-  async usage(): Promise<[cpu: number, rss: number]> {
+  /** What it has used so far. */
+  async usage(): Promise<Usage> {
     await this.#asking.write(new Uint8Array(1));
-    const [cpu, rss] = ((await this.#lines.read()).value ?? "").split(" ");
-    return [Number(cpu), Number(rss)];
+    const [cpuUs, residentBytes] = ((await this.#lines.read()).value ?? "").split(" ").map(Number);
+    return { cpuUs, residentBytes };
   }
 
-  /** CPU time of the server for each of `count` units of this work, us. */
-  async cpu(work: Work, count: number): Promise<number> {
-    const [before] = await this.usage();
+  /** CPU time of the server for each of `count` units of this work, in us. */
+  async cpuOf(work: Work, count: number): Promise<number> {
+    const before = await this.usage();
     await work(this.port, count);
-    const [after] = await this.usage();
-    return (after - before) / count;
+    const after = await this.usage();
+    return (after.cpuUs - before.cpuUs) / count;
   }
 
   /** Ends it. */
@@ -152,6 +156,14 @@ class Server {
     this.#child.kill("SIGKILL");
     await this.#child.status;
   }
+}
+
+/** What a server's process has used. */
+interface Usage {
+  /** CPU time of all its threads, in us. */
+  readonly cpuUs: number;
+  /** Its resident size, in bytes. */
+  readonly residentBytes: number;
 }
 
 type Work = (port: number, count: number) => Promise<void>;
@@ -203,25 +215,38 @@ async function pipelined(port: number, count: number): Promise<void> {
 
 // ------------------------------------------------------------------------- the figures --
 
-const median = (numbers: number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
+const ROUNDS = 9;
+const WARM_UP_ROUNDS = 2;
 
-/** Ours and theirs in turn, so that both meet the same moods of the machine; two rounds warm up. */
-async function compare(
-  name: string,
-  ours: () => Promise<number> | number,
-  theirs: () => Promise<number> | number,
-): Promise<void> {
-  const all: [number, number][] = [];
-  for (let round = 0; round < 11; round++) all.push([await ours(), await theirs()]);
-  const kept = all.slice(2);
-  const ratios = kept.map(([ours, theirs]) => ours / theirs);
-  const [our, their] = [median(kept.map(([ours]) => ours)), median(kept.map((pair) => pair[1]))];
-  const spread = `${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}`;
-  const times = `${our.toFixed(2).padStart(7)} and ${their.toFixed(2).padStart(7)} us`;
-  console.log(`${name.padEnd(46)} ${times}, ${median(ratios).toFixed(2)} x (${spread})`);
+/** Two measurements that were made one after the other. */
+interface Pair {
+  readonly ours: number;
+  readonly theirs: number;
 }
 
-/** Time of one call, us. */
+/** Measures something once. */
+type Measure = () => Promise<number> | number;
+
+function median(numbers: number[]): number {
+  return numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
+}
+
+/** Measures both in turn, so that both meet the same moods of the machine, and prints the result. */
+async function compare(name: string, measureOurs: Measure, measureTheirs: Measure): Promise<void> {
+  const pairs: Pair[] = [];
+  for (let round = 0; round < WARM_UP_ROUNDS + ROUNDS; round++) {
+    pairs.push({ ours: await measureOurs(), theirs: await measureTheirs() });
+  }
+  const kept = pairs.slice(WARM_UP_ROUNDS);
+  const ratios = kept.map(({ ours, theirs }) => ours / theirs);
+  const ours = median(kept.map((pair) => pair.ours)).toFixed(2).padStart(7);
+  const theirs = median(kept.map((pair) => pair.theirs)).toFixed(2).padStart(7);
+  const spread = `${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}`;
+  const ratio = median(ratios).toFixed(2);
+  console.log(`${name.padEnd(46)} ${ours} and ${theirs} us, ${ratio} x (${spread})`);
+}
+
+/** Time of one call, in us. */
 function timeOf(body: () => unknown, count: number): number {
   const start = performance.now();
   for (let i = 0; i < count; i++) body();
@@ -231,51 +256,71 @@ function timeOf(body: () => unknown, count: number): number {
 function hasPython(): boolean {
   try {
     return new Deno.Command(PYTHON, { args: ["-c", "import msgpack"] }).outputSync().success;
-  } catch { // there is no such program
-    return false;
+  } catch {
+    return false; // There is no such program.
   }
 }
 
-/** All servers that the run needs, and the figures of ours against each of them. */
+const REQUESTS = 4000; // of one round, one at a time
+const VISITS = 1000;
+const PIPELINED = 50_000;
+
+/** Our server beside another one, in the kinds of work that both can do. */
+async function compareServers(ours: Server, theirs: Server, name: string): Promise<void> {
+  const pair = (work: Work, count: number): [Measure, Measure] => [
+    () => ours.cpuOf(work, count),
+    () => theirs.cpuOf(work, count),
+  ];
+  await compare(`a request, one at a time; ${name}`, ...pair(closedLoop, REQUESTS));
+  await compare(`a client, connect to close; ${name}`, ...pair(visits, VISITS));
+  if (name === SMALLEST_LOOP) return; // It takes each read for one request.
+  await compare(`a request that does not wait; ${name}`, ...pair(pipelined, PIPELINED));
+}
+
+const SMALLEST_LOOP = "smallest loop";
+
+async function comparePipelined(ours: Server, isPinned: boolean): Promise<void> {
+  const measureOurs = () => ours.cpuOf(pipelined, PIPELINED);
+  const decodeAlone = () => timeOf(() => decode(REQUEST), PIPELINED);
+  await compare("a request that does not wait; decode alone", measureOurs, decodeAlone);
+  if (!hasPython()) return;
+  const python = await Server.start("python", isPinned);
+  const measurePython = () => python.cpuOf(pipelined, PIPELINED);
+  await compare("a request that does not wait; Python", measureOurs, measurePython);
+  await python.stop();
+}
+
+async function printMemory(server: Server, name: string): Promise<void> {
+  await closedLoop(server.port, 20_000);
+  const before = await server.usage();
+  await closedLoop(server.port, 200_000);
+  const after = await server.usage();
+  const [first, last] = [before, after].map(({ residentBytes }) => inMegabytes(residentBytes));
+  console.log(`resident size of ${name}: ${first} MB, and ${last} MB after 200,000 requests more`);
+}
+
+function inMegabytes(bytes: number): string {
+  return (bytes / 2 ** 20).toFixed(1);
+}
+
+/** All comparisons; `others` are the files of other versions of main.ts. */
 async function main(others: string[]): Promise<void> {
   const isPinned = pin();
+  console.log(`CPU time of the server, ours and the other: medians of ${ROUNDS} rounds, in turn\n`);
   const ours = await Server.start(new URL("main.ts", ROOT).href, isPinned);
-  const servers: [string, Server][] = [["smallest loop", await Server.start("loop", isPinned)]];
+  const loop = await Server.start("loop", isPinned);
+  await compareServers(ours, loop, SMALLEST_LOOP);
+  await loop.stop();
   for (const other of others) {
-    const file = new URL(other, `file://${Deno.cwd()}/`).href;
-    servers.push([other, await Server.start(file, isPinned)]);
+    const address = new URL(other, `file://${Deno.cwd()}/`).href;
+    const server = await Server.start(address, isPinned);
+    await compareServers(ours, server, other);
+    await printMemory(server, other);
+    await server.stop();
   }
-  console.log("CPU time of the server, ours and the other: medians of 9 rounds, in turn\n");
-  for (const [name, server] of servers) {
-    const pair = (work: Work, count: number) =>
-      [() => ours.cpu(work, count), () => server.cpu(work, count)] as const;
-    await compare(`a request, one at a time; ${name}`, ...pair(closedLoop, 4000));
-    await compare(`a client, connect to close; ${name}`, ...pair(visits, 1000));
-    if (name === "smallest loop") continue; // It takes a read for one request.
-    await compare(`a request that does not wait; ${name}`, ...pair(pipelined, 50_000));
-  }
-  const batch = () => ours.cpu(pipelined, 50_000);
-  await compare(
-    "a request that does not wait; decode alone",
-    batch,
-    () => timeOf(() => decode(REQUEST), 50_000),
-  );
-  if (hasPython()) {
-    const python = await Server.start("python", isPinned);
-    await compare(
-      "a request that does not wait; Python",
-      batch,
-      () => python.cpu(pipelined, 50_000),
-    );
-    await python.stop();
-  }
-  const sizes: string[] = [];
-  for (const count of [20_000, 200_000]) {
-    await closedLoop(ours.port, count);
-    sizes.push(((await ours.usage())[1] / 2 ** 20).toFixed(1));
-  }
-  console.log(`resident size: ${sizes[0]} MB, and ${sizes[1]} MB after 200,000 requests more`);
-  for (const [, server] of [["ours", ours] as const, ...servers]) await server.stop();
+  await comparePipelined(ours, isPinned);
+  await printMemory(ours, "ours");
+  await ours.stop();
 }
 
 const [flag, kind] = Deno.args;
