@@ -268,6 +268,7 @@ class Session {
   #wait: Wait = { limit: REQUEST_LIMIT, since: 0 }; // what the server waits for now
   #stoppedAt: number | undefined; // the tick at which the server was told to stop
   #hungUpAt: number | undefined; // the tick at which the server ended the visit
+  #isLingering = false; // The client was told something, and the connection is not closed yet.
 
   constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
     const { hostname, port } = conn.remoteAddr;
@@ -281,7 +282,7 @@ class Session {
       const firstRead = this.#framer.read(this.conn); // It begins before the greeting: see #greet.
       await this.#greet(firstRead);
       await this.#receive(firstRead);
-      await this.#linger();
+      if (this.#isLingering) await this.#linger();
     } catch (error) {
       // A read or a write has failed. Either the client is gone; or #hangUp has closed the
       // connection while we waited, and does nothing when it is called again.
@@ -322,15 +323,27 @@ class Session {
     if (this.#wait.limit === IDLE_LIMIT) this.#waitFor(REQUEST_LIMIT); // A new request has begun.
     const isFirstRead = !this.#clientHasSent;
     this.#clientHasSent = true;
-    const { students, fault } = this.#takeRequests();
-    if (students.length > 0 && await this.#print(students)) {
-      await this.#acknowledge(students.length);
-    }
+    const { printed, fault } = this.#printRequests();
+    if (printed > 0) await this.#acknowledge(printed);
     if (fault) await this.#refuse(fault, isFirstRead ? recognize(bytes) : undefined);
     return this.#hungUpAt === undefined;
   }
 
-  // All whole requests that have arrived, up to the first fault.
+  // Prints the requests that have come, up to the first fault. A request whose line could not be
+  // printed does not count: it is not acknowledged.
+  #printRequests(): { printed: number; fault?: unknown } {
+    const { students, fault } = this.#takeRequests();
+    if (students.length === 0) return { printed: 0, fault };
+    try {
+      this.context.settings.onRequests(students, this.#address);
+    } catch (error) {
+      return { printed: 0, fault: error };
+    }
+    this.requests += students.length;
+    return { printed: students.length, fault };
+  }
+
+  // Takes all whole requests out of what has come, up to the first fault.
   #takeRequests(): { students: Student[]; fault?: unknown } {
     const students: Student[] = [];
     try {
@@ -344,18 +357,6 @@ class Session {
       return { students, fault };
     }
     return { students };
-  }
-
-  // Returns whether the requests are printed. Without its line no request is acknowledged.
-  async #print(students: Student[]): Promise<boolean> {
-    try {
-      this.context.settings.onRequests(students, this.#address);
-    } catch (error) {
-      await this.#hangUp("bug", `a fault of the server: ${inspectLine(error)}`);
-      return false;
-    }
-    this.requests += students.length;
-    return true;
   }
 
   // The acknowledgements of requests that came together go out together, in one write.
@@ -395,7 +396,8 @@ class Session {
     else await this.#hangUp("left", LEFT_TEXT);
   }
 
-  // A wrong request ends the visit. `stranger` says what it looks like, if it is not of the lab.
+  // Ends the visit because of a wrong request, or because the server itself has failed. `stranger`
+  // says what the bytes look like, if they are not of the lab.
   async #refuse(fault: unknown, stranger: string | undefined): Promise<void> {
     if (!(fault instanceof Fault)) {
       await this.#hangUp("bug", `a fault of the server: ${inspectLine(fault)}`);
@@ -454,12 +456,13 @@ class Session {
   async #hangUp(event: string, text: string): Promise<void> {
     if (this.#hungUpAt !== undefined) return;
     this.#hungUpAt = this.#ticks;
-    const { level, isTold } = ENDINGS[event];
+    const { level, isTold } = ENDINGS[event] ?? ENDINGS.bug;
     this.#report(level, event, text);
     if (!isTold) {
       this.#close();
       return;
     }
+    this.#isLingering = true;
     const error = event === "bug" ? BUG_TEXT : text;
     await this.#send({ error }).catch(() => {}); // The client may be gone.
     await this.conn.closeWrite().catch(() => {});

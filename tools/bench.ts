@@ -11,6 +11,9 @@
 
 import { decode, encode } from "@std/msgpack";
 import { cpuUsage, memoryUsage } from "node:process";
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
+import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import { configFlags, ROOT } from "./config.ts";
 
 const REQUEST = encode({ student_name: "Alice Brown", github_username: "abrown", sid: 123456789 });
@@ -110,7 +113,7 @@ function pin(): boolean {
 /** A server in a process of its own, its roster in a file that nobody reads. */
 class Server {
   readonly #child: Deno.ChildProcess;
-  readonly #lines: ReadableStreamDefaultReader<string>;
+  readonly #lines: AsyncIterator<string>;
   readonly #asking: WritableStreamDefaultWriter<Uint8Array>;
   /** Where it listens. */
   port = 0;
@@ -122,7 +125,8 @@ class Server {
       stdin: "piped",
       stderr: "piped",
     }).spawn();
-    this.#lines = this.#child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+    const stderr = Readable.fromWeb(this.#child.stderr as unknown as NodeReadableStream);
+    this.#lines = createInterface({ input: stderr })[Symbol.asyncIterator]();
     this.#asking = this.#child.stdin.getWriter();
   }
 
@@ -132,14 +136,14 @@ class Server {
       ? [PYTHON, "-c", PYTHON_SERVER]
       : [Deno.execPath(), "run", ...configFlags(), "-A", "tools/bench.ts", "--serve", kind];
     const server = new Server(isPinned ? ["taskset", "-c", "1", ...run] : run);
-    server.port = Number((await server.#lines.read()).value);
+    server.port = Number((await server.#lines.next()).value);
     return server;
   }
 
   /** What it has used so far. */
   async usage(): Promise<Usage> {
     await this.#asking.write(new Uint8Array(1));
-    const [cpuUs, residentBytes] = ((await this.#lines.read()).value ?? "").split(" ").map(Number);
+    const [cpuUs, residentBytes] = String((await this.#lines.next()).value).split(" ").map(Number);
     return { cpuUs, residentBytes };
   }
 
