@@ -5,6 +5,7 @@
  * @module
  */
 
+import { fileURLToPath } from "node:url";
 import { ROOT } from "../config.ts";
 import type { Experiment } from "./experiment.ts";
 import { EXPERIMENT_MS } from "./limits.ts";
@@ -56,6 +57,33 @@ export function endSandboxes(): void {
 }
 
 /**
+ * Why this machine can make no sandbox: nothing if it can. It tries one as they all are, with the
+ * grader in it, which says that it is ready.
+ */
+export async function whyNoSandbox(): Promise<string | undefined> {
+  if (Deno.build.os !== "linux") return "sandboxes need Linux and bubblewrap";
+  const submission = { name: "", path: "", command: ["true"], folder: fileURLToPath(PROBED) };
+  try {
+    const wrapped = [...flags.wrappersFor(flags.nextUser()), "true"];
+    const options = flags.flagsFor(submission, true, []);
+    const limits = await run([...options, "--", ...wrapped], "");
+    if (limits.status !== 0) return firstLine(limits.errors);
+    const { status, errors } = await run([...options, "--", ...flags.innerCommand()], "{}");
+    return status === 0 ? undefined : firstLine(errors);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "bwrap (bubblewrap) is not installed";
+    throw error;
+  }
+}
+
+/** A small folder, which the sandbox that is only tried has in the place of a submission's. */
+const PROBED = new URL("fixtures/", import.meta.url);
+
+function firstLine(text: string): string {
+  return text.trim().split("\n")[0];
+}
+
+/**
  * Makes an experiment in a sandbox.
  *
  * @throws {Error} When the sandbox or the grader in it does not work: that is no fault of the server.
@@ -78,7 +106,7 @@ export async function performInSandbox(
   if (answers.length > 0) return readAnswer(answers[0]);
   if (ended.isLate) return broken(`no end within ${EXPERIMENT_MS / 1000} s`);
   if (ended.status > 128) return broken("the server has ended the grader that visits it");
-  throw new Error(`The sandbox failed: ${ended.errors.trim().split("\n")[0]}`);
+  throw new Error(`the sandbox failed: ${firstLine(ended.errors)}`);
 }
 
 function readAnswer(line: string): Outcome {

@@ -37,6 +37,13 @@ function environmentOf(launch: Launch): Record<string, string> {
   };
 }
 
+const running = new Set<Server>();
+
+/** Ends all servers that were started here and not in a sandbox. */
+export function endServers(): void {
+  for (const server of running) server.signal("SIGKILL");
+}
+
 /** A running server, in a process group of its own. Its standard input is open and silent. */
 export class Server {
   /** The whole lines that it has printed, on standard output and standard error. */
@@ -64,6 +71,7 @@ export class Server {
       this.#read("stdout", this.#process.stdout),
       this.#read("stderr", this.#process.stderr),
     ]);
+    running.add(this);
     this.#finish(pipes);
   }
 
@@ -119,6 +127,7 @@ export class Server {
     await Promise.race([pipes, delay(PIPES_MS)]);
     this.ending = signal ?? `status ${code}`;
     this.hasEnded = true;
+    running.delete(this);
   }
 }
 

@@ -230,7 +230,8 @@ export class Trial {
 
   #nobody(isFirst: boolean): Error {
     const words = `nobody accepts at port ${this.address?.port ?? this.setting.port}`;
-    if (!this.setting.launch) return new NotTested(words);
+    const isGone = !this.setting.launch && this.address === undefined;
+    if (isGone) return new NotTested(`${words}: start the server first`);
     return isFirst ? new NoServer(words) : new Miss(words);
   }
 }
