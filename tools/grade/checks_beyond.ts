@@ -136,7 +136,6 @@ export async function startsAgain(trial: Trial): Promise<void> {
 export async function stops(trial: Trial): Promise<string> {
   if (Deno.build.os === "windows") throw new NotTested("Windows ends a process at once");
   await trial.visit();
-  trial.server?.signal("SIGINT");
-  if (await until(() => trial.server?.hasEnded === true, ANSWER_MS)) return "it ended";
+  if (await trial.interrupt()) return "it ended";
   throw new Miss("it goes on running");
 }

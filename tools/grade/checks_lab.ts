@@ -104,10 +104,14 @@ export async function prints(trial: Trial): Promise<string> {
 /** What to say if the words come when the server ends: it keeps them in a buffer until then. */
 async function onlyAtTheEnd(trial: Trial, words: RegExp): Promise<string> {
   if (!trial.server || trial.server.hasEnded || Deno.build.os === "windows") return "";
-  trial.server.signal("SIGINT");
-  await until(() => trial.server?.hasEnded === true, ANSWER_MS);
+  await trial.interrupt();
   const line = trial.server.allLines().find((printed) => words.test(printed));
   return line === undefined ? "" : `; ${quote(line)} came only when it ended: flush its output`;
+}
+
+/** One client: what starts and ends are compared with. */
+export async function servesFirst(trial: Trial): Promise<void> {
+  await trial.visit();
 }
 
 /** Two clients, one after the other. */

@@ -8,38 +8,30 @@ import type { Check } from "./checks_lab.ts";
 import { MAX_REPORTED_LENGTH } from "./limits.ts";
 import { Miss, NoServer, NotTested, type Outcome, type Verdict } from "./outcome.ts";
 import { printable } from "./show.ts";
-import { CHECKS, type CheckText } from "./texts.ts";
+import { CHECKS, CONTROLS } from "./texts.ts";
 import { type Setting, Trial } from "./trial.ts";
 
-/** Which experiment: it can be sent to another process. */
-export interface Experiment {
-  /** The name of a check. */
-  readonly check: string;
-  /** The kind of bad client; the name of the check where it has no kinds. */
-  readonly kind: string;
-  /** Whether it is the control of the check, with a good client. */
-  readonly isControl: boolean;
-}
+/** Which experiment: a check, or the control that some checks have. It can be sent as JSON. */
+export type Experiment =
+  | { readonly check: string; readonly kind: string }
+  | { readonly control: string };
 
-/** The row of the table that has this name. */
-export function textOf(name: string): CheckText {
-  const text = CHECKS.find((check) => check.name === name);
-  if (!text) throw new Error(`There is no check ${name}`);
-  return text;
-}
-
-function functionOf({ check, isControl }: Experiment): Check {
-  const text = textOf(check);
-  return isControl && text.control ? text.control.run : text.run;
+/** What is run, and what is expected of it. */
+function rowOf(experiment: Experiment): { run: Check; expected: string } {
+  const row = "check" in experiment
+    ? CHECKS.find(({ name }) => name === experiment.check)
+    : CONTROLS.find(({ name }) => name === experiment.control);
+  if (!row) throw new Error(`There is no experiment ${JSON.stringify(experiment)}`);
+  return row;
 }
 
 /** Makes an experiment. What the server does is an outcome; an error is not the server's. */
 export async function perform(experiment: Experiment, setting: Setting): Promise<Outcome> {
   const trial = new Trial(setting);
-  const run = functionOf(experiment);
+  const { run, expected } = rowOf(experiment);
   try {
-    const seen = await run(trial, experiment.kind);
-    return outcomeOf(trial, "pass", seen ?? textOf(experiment.check).expected);
+    const seen = await run(trial, "kind" in experiment ? experiment.kind : "");
+    return outcomeOf(trial, "pass", seen ?? expected);
   } catch (error) {
     if (error instanceof NotTested) return outcomeOf(trial, "not tested", error.message);
     if (!(error instanceof Miss)) throw error;

@@ -8,7 +8,7 @@ import type { Experiment } from "./experiment.ts";
 import { SUBMISSION_MS } from "./limits.ts";
 import type { CheckResult, Graded, Outcome, Verdict } from "./outcome.ts";
 import { isPython, type Submission } from "./submission.ts";
-import type { CheckText } from "./texts.ts";
+import { type CheckText, type Control, SERVES } from "./texts.ts";
 
 /** How an experiment is made: in a sandbox or here. */
 export type Perform = (experiment: Experiment) => Promise<Outcome>;
@@ -91,7 +91,8 @@ class Grading {
   /** Why no further experiment can succeed. */
   #hopeless = "";
   readonly #deadline = performance.now() + SUBMISSION_MS;
-  readonly #controls = new Map<CheckText["control"], Promise<Outcome>>();
+  #servesNobody = false;
+  readonly #controls = new Map<Control, Promise<Outcome>>();
 
   constructor(readonly order: Order) {}
 
@@ -112,23 +113,40 @@ class Grading {
 
   async #find(check: CheckText): Promise<Finding> {
     const begin = performance.now();
-    const outcomes: Outcome[] = [];
-    for (const kind of check.kinds ?? [check.name]) outcomes.push(await this.#try(check, kind));
-    const outcome = check.kinds ? together(outcomes, check.kinds) : outcomes[0];
+    const kinds = check.kinds ?? [check.name];
+    const outcomes = await this.#each(kinds, (kind) => this.#try(check, kind));
+    const outcome = check.kinds ? together(outcomes, kinds) : outcomes[0];
     const judged = await this.#compare(check, outcome);
+    if (judged.verdict === "miss") await this.#seeWhetherItServes();
     const { output, lastWords } = outcome;
     return { check, ...judged, output, lastWords, seconds: seconds(begin) };
   }
 
+  /** Side by side where each has a sandbox. */
+  async #each(kinds: string[], attempt: (kind: string) => Promise<Outcome>): Promise<Outcome[]> {
+    if (this.order.isSandboxed) return await Promise.all(kinds.map(attempt));
+    const outcomes: Outcome[] = [];
+    for (const kind of kinds) outcomes.push(await attempt(kind));
+    return outcomes;
+  }
+
+  /** The checks that are compared with a good client are not made if not even one is served. */
+  async #seeWhetherItServes(): Promise<void> {
+    if (this.#isRunning() || this.#hopeless !== "") return;
+    const { verdict } = await this.#control(SERVES);
+    this.#servesNobody = verdict === "miss";
+  }
+
   async #try(check: CheckText, kind: string): Promise<Outcome> {
-    if (check.isLocal && this.order.submission.command.length === 0) {
+    if (check.isLocal && this.#isRunning()) {
       return notTested("it was not started here");
     }
     if (performance.now() > this.#deadline) {
       this.#hopeless ||= `the ${SUBMISSION_MS / 1000} s for a submission are over`;
     }
     if (this.#hopeless !== "") return notTested(this.#hopeless);
-    const outcome = await this.#perform({ check: check.name, kind, isControl: false });
+    if (this.#servesNobody && (check.control || check.kinds)) return notTested(SERVES.otherwise);
+    const outcome = await this.#perform({ check: check.name, kind });
     if (!outcome.isUp) {
       this.#hopeless = outcome.verdict === "miss" ? "the server does not start" : outcome.seen;
     }
@@ -145,16 +163,22 @@ class Grading {
   }
 
   /** A miss says nothing about this check if a good client in its place fares no better. */
-  async #compare(check: CheckText, { verdict, seen }: Outcome) {
-    const isRunning = this.order.submission.command.length === 0; // it is in an unknown state
-    if (verdict !== "miss" || !check.control || isRunning || this.#hopeless !== "") {
-      return { verdict, seen };
-    }
-    const known = this.#controls.get(check.control) ??
-      this.#perform({ check: check.name, kind: check.name, isControl: true });
-    this.#controls.set(check.control, known);
-    if ((await known).verdict === "pass") return { verdict, seen };
-    return { verdict: "not tested" as const, seen: check.control.otherwise };
+  async #compare({ control }: CheckText, { verdict, seen }: Outcome) {
+    const isFinal = verdict !== "miss" || !control || this.#isRunning() || this.#hopeless !== "";
+    if (isFinal || (await this.#control(control)).verdict === "pass") return { verdict, seen };
+    return { verdict: "not tested" as const, seen: control.otherwise };
+  }
+
+  /** The outcome of a control, which is made once. */
+  #control(control: Control): Promise<Outcome> {
+    const known = this.#controls.get(control) ?? this.#perform({ control: control.name });
+    this.#controls.set(control, known);
+    return known;
+  }
+
+  /** A server that runs already is in an unknown state: there is nothing to compare with. */
+  #isRunning(): boolean {
+    return this.order.submission.command.length === 0;
   }
 }
 

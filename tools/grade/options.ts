@@ -65,9 +65,8 @@ Each server is started in the folder of its file, where "import pickle" speaks M
 
 Sandboxes need Linux and bubblewrap: a server has no network and sees none of your files. Without
 them it runs with your rights. Exit status: 0 if nothing that the lab asks for is missed, or with
---classroom50; 1 if something is; 2 for a wrong command. The checks: ${
-  CHECKS.map(({ name }) => name).join(", ").replace(/(.{60}\S*) /g, "$1\n")
-}.`;
+--classroom50; 1 if something is; 2 for a wrong command. The checks are:
+${CHECKS.map(({ name }) => name).join(", ").replace(/(.{70}[^,]*,) /g, "$1\n")}`;
 
 const OPTIONS = {
   "classroom50": { type: "string" },

@@ -18,11 +18,8 @@ export interface CheckText {
   readonly run: lab.Check;
   /** Kinds of bad clients: an experiment for each, and all must succeed. */
   readonly kinds?: string[];
-  /**
-   * The same with a good client in the place of the strange one. If that fails, too, then the miss
-   * says nothing about this check, which is "not tested": `otherwise` says why.
-   */
-  readonly control?: { readonly run: lab.Check; readonly otherwise: string };
+  /** What it is compared with if it is a miss. If that fails, too, it is "not tested". */
+  readonly control?: Control;
   /** Whether the grader must have started the server: it reads its output or starts it again. */
   readonly isLocal?: boolean;
   /** Whether it is mostly waiting: then the next submission begins meanwhile. */
@@ -37,18 +34,52 @@ export interface CheckText {
   readonly inPython: string;
 }
 
-const SECOND = {
+/** The check with a good client in the place of the strange one. */
+export interface Control {
+  /** Its name, for the grader in a sandbox. */
+  readonly name: string;
+  /** The experiment. */
+  readonly run: lab.Check;
+  /** What the server does if this fails, too: the reason for "not tested". */
+  readonly otherwise: string;
+  /** What a right server does. */
+  readonly expected: string;
+}
+
+/** Whether it serves a client at all. */
+export const SERVES: Control = {
+  name: "serves",
+  run: lab.servesFirst,
+  expected: "a good client is served",
+  otherwise: "it serves no client, not even a good one",
+};
+
+const SECOND: Control = {
+  name: "second",
   run: lab.servesNext,
+  expected: "a second client is served",
   otherwise: "no second client is served, even after a good one",
 };
-const WHOLE = {
+
+const WHOLE: Control = {
+  name: "whole",
   run: beyond.takesWhole,
+  expected: "a request in one piece is answered or printed",
   otherwise: "a whole request is neither answered nor printed, either",
 };
-const ORDINARY = {
+
+const ORDINARY: Control = {
+  name: "ordinary",
   run: beyond.printsOrdinary,
+  expected: "an ordinary name is printed",
   otherwise: "an ordinary name is not printed, either",
 };
+
+/** All controls. */
+export const CONTROLS: Control[] = [SERVES, SECOND, WHOLE, ORDINARY];
+
+const STREAM =
+  'stream = conn.makefile("rb"), once a client; then d = pickle.load(stream) reads one whole value.';
 const NEXT_IS_SERVED = "the next client is served";
 
 /** All checks, in the order of the reports. */
@@ -114,6 +145,7 @@ export const CHECKS: CheckText[] = [
     name: "one at a time",
     part: "lab",
     run: lab.servesOneAtATime,
+    control: SERVES,
     done: "A client comes while another one is served",
     expected: "it gets nothing until the first one has left: the lab's server is iterative",
     change: "Serve one client from accept to close, and only then accept the next one. A thread " +
@@ -218,8 +250,7 @@ export const CHECKS: CheckText[] = [
     expected: "it is answered as a whole one is, when it is whole",
     change: "One read may bring a part of a value. Keep what has come and read on until it is " +
       "whole: the bytes of MessagePack say how long a value is.",
-    inPython:
-      "unpacker = msgpack.Unpacker(); after each recv: unpacker.feed(data); for d in unpacker:",
+    inPython: STREAM,
   },
   {
     name: "two in one",
@@ -229,8 +260,7 @@ export const CHECKS: CheckText[] = [
     done: "Two requests come in one piece",
     expected: "two answers",
     change: "One read may bring two values. Answer each of them, and keep what is left.",
-    inPython:
-      "unpacker = msgpack.Unpacker(); after each recv: unpacker.feed(data); for d in unpacker:",
+    inPython: STREAM,
   },
   {
     name: "other script",
@@ -252,7 +282,7 @@ export const CHECKS: CheckText[] = [
     done: "A name has 3900 bytes",
     expected: "its line has all of it",
     change: "Read up to 4096 bytes at once, and read on until the value is whole.",
-    inPython: "conn.recv(4096), and msgpack.Unpacker for what comes in pieces.",
+    inPython: STREAM,
   },
   {
     name: "silent client",
@@ -282,6 +312,7 @@ export const CHECKS: CheckText[] = [
     name: "starts again",
     part: "beyond",
     run: beyond.startsAgain,
+    control: SERVES,
     isLocal: true,
     done: "The server ends with a client connected, and is started again",
     expected: "it accepts at the same port",
@@ -292,6 +323,7 @@ export const CHECKS: CheckText[] = [
     name: "^C",
     part: "beyond",
     run: beyond.stops,
+    control: SERVES,
     isLocal: true,
     done: "^C is pressed (SIGINT)",
     expected: "the server ends",

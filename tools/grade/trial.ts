@@ -63,6 +63,7 @@ export class Trial {
   /** Where the last client was accepted. */
   address: Address | undefined;
   readonly #clients: Client[] = [];
+  #commentBefore: string | undefined; // than ^C, which has ended the server since
 
   /** A trial; its server starts when the first client comes. */
   constructor(readonly setting: Setting) {}
@@ -150,9 +151,17 @@ export class Trial {
     return new Miss(`${what}: ${client.end || `nothing within ${ANSWER_MS / 1000} s`}`);
   }
 
+  /** Ends the server as ^C does, and waits until it has ended. Returns whether it has. */
+  async interrupt(): Promise<boolean> {
+    this.#commentBefore = await this.comment();
+    this.server?.signal("SIGINT");
+    return await until(() => this.server?.hasEnded === true, ANSWER_MS);
+  }
+
   /** What the server itself says about a miss: how it ended, or the error in its output. */
   async comment(): Promise<string> {
     const server = this.server;
+    if (this.#commentBefore !== undefined) return this.#commentBefore;
     if (!server) return "";
     if (await until(() => server.hasEnded, DYING_MS)) {
       return `; the server ended (${server.ending}): ${server.lastWords()}`;

@@ -4,6 +4,7 @@
  * @module
  */
 
+// deno-lint-ignore no-import-prefix -- only this file needs it
 import { create } from "npm:xmlbuilder2@4.0.3";
 import type { CheckResult, Graded, Grades, Verdict } from "../outcome.ts";
 
