@@ -25,7 +25,7 @@ export const SETTLE_MS = 150;
 /** For an error to end a server that has not answered. */
 export const DYING_MS = 300;
 /** For the pipes of a server that has ended, which a process of its own may keep open. */
-export const PIPES_MS = 500;
+export const PIPES_MS = 1000;
 /** For one experiment in its sandbox; then its sandbox is ended. */
 export const EXPERIMENT_MS = 60_000;
 /** For all checks of a submission; then no further one is begun. */

@@ -23,7 +23,7 @@ export interface Launch {
 }
 
 /**
- * What makes every program print at once and in UTF-8. The lab's `pickle.py` comes first in Python's
+ * What makes every program print at once, in UTF-8 and without colours. The lab's `pickle.py` comes first in Python's
  * search path, what was there before comes after it.
  */
 function environmentOf(launch: Launch): Record<string, string> {
@@ -34,6 +34,7 @@ function environmentOf(launch: Launch): Record<string, string> {
     PYTHONIOENCODING: "utf-8",
     LANG: "C.UTF-8",
     LC_ALL: "C.UTF-8",
+    NO_COLOR: "1",
   };
 }
 
@@ -77,7 +78,6 @@ export class Server {
 
   /** Sends a signal to all processes of its group, as a terminal does. */
   signal(name: Deno.Signal): void {
-    if (this.hasEnded) return;
     try {
       const isWindows = Deno.build.os === "windows"; // it has no process groups
       Deno.kill(isWindows ? this.#process.pid : -this.#process.pid, name);
@@ -86,10 +86,11 @@ export class Server {
     }
   }
 
-  /** Ends it at once. */
+  /** Ends it at once, with what it has started in its group and left behind. */
   async kill(): Promise<void> {
     this.signal("SIGKILL");
     await until(() => this.hasEnded, ANSWER_MS);
+    running.delete(this);
   }
 
   /** All that it has printed, with what it printed last and without a line break. */
@@ -120,14 +121,12 @@ export class Server {
     }
   }
 
-  /** What it has started in its group and left behind ends with it. */
+  /** Its first process may end while others go on: so does every server that becomes a daemon. */
   async #finish(pipes: Promise<unknown>): Promise<void> {
     const { code, signal } = await this.#process.status;
-    this.signal("SIGKILL");
     await Promise.race([pipes, delay(PIPES_MS)]);
     this.ending = signal ?? `status ${code}`;
     this.hasEnded = true;
-    running.delete(this);
   }
 }
 

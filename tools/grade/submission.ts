@@ -5,7 +5,7 @@
  * @module
  */
 
-import { globSync, statSync } from "node:fs";
+import { globSync, type Stats, statSync } from "node:fs";
 import { basename, delimiter, dirname, relative, resolve } from "node:path";
 import { UsageError } from "./outcome.ts";
 
@@ -30,9 +30,18 @@ const FILE_WORD = /^[^-].*[\\/].*\.\w+$/;
 /** Moodle adds this to the name of each student's folder. */
 const MOODLE_SUFFIX = /_assignsubmission_file_?$/;
 
+/** What is at this path; nothing, too, where this user may not look. */
+function statusOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
 /** Whether there is a file, and no folder, of this name. */
 export function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return statusOf(path)?.isFile() ?? false;
 }
 
 /** Whether a server with this command is written in Python. */
@@ -59,7 +68,7 @@ export function submissionsOf(words: string[]): Submission[] {
 }
 
 function exists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  return statusOf(path) !== undefined;
 }
 
 /** Files for a pattern with stars: the command lines of Windows leave that to the programs. */
