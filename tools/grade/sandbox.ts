@@ -62,7 +62,8 @@ export function endSandboxes(): void {
  */
 export async function whyNoSandbox(): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return "sandboxes need Linux and bubblewrap";
-  const submission = { name: "", path: "", command: ["true"], folder: fileURLToPath(PROBED) };
+  const command = [Deno.execPath()];
+  const submission = { name: "", path: "", command, folder: fileURLToPath(PROBED) };
   try {
     const wrapped = [...flags.wrappersFor(flags.nextUser()), "true"];
     const options = flags.flagsFor(submission, true, []);

@@ -5,15 +5,23 @@
  */
 
 // deno-lint-ignore no-import-prefix -- only this file needs it
-import { create } from "npm:xmlbuilder2@4.0.3";
+import { XMLBuilder } from "npm:fast-xml-parser@5.12.1";
 import type { CheckResult, Graded, Grades, Verdict } from "../outcome.ts";
 
 /** A suite for each submission, a case for each check. */
 export function junitOf(grades: Grades): string {
   const suites = grades.submissions.map((graded) => suiteOf(graded, grades));
-  return create({ version: "1.0", encoding: "UTF-8" }, {
+  const builder = new XMLBuilder({
+    attributeNamePrefix: "@",
+    format: true,
+    ignoreAttributes: false,
+    suppressBooleanAttributes: false,
+    textNodeName: "#",
+  });
+  return builder.build({
+    "?xml": { "@version": "1.0", "@encoding": "UTF-8" },
     testsuites: { "@name": "lab 3", testsuite: suites },
-  }).end({ prettyPrint: true });
+  });
 }
 
 function suiteOf(graded: Graded, grades: Grades) {

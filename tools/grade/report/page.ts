@@ -33,17 +33,19 @@ const STYLE = `
 /** An overview with a row for each submission, then each with what was seen and what to change. */
 export async function pageOf(grades: Grades): Promise<string> {
   const names = grades.submissions[0]?.checks.map(({ name }) => name) ?? [];
+  const { length } = grades.submissions;
+  const title = `Lab 3: ${length} ${length === 1 ? "submission" : "submissions"}`;
   const page = html`
     <!DOCTYPE html>
     <html lang="en">
       <head>
         <meta charset="utf-8">
         <meta name="viewport" content="width=device-width">
-        <title>Lab 3: ${grades.submissions.length} submissions</title>
+        <title>${title}</title>
         <style>${raw(STYLE)}</style>
       </head>
       <body>
-    <h1>Lab 3: ${grades.submissions.length} submissions</h1>
+    <h1>${title}</h1>
     <p>Graded on ${grades.date.slice(0, 16).replace("T", " ")} UTC by the lab server
       ${grades.version}, ${grades.isSandboxed ? "each in a sandbox" : "without a sandbox"}.</p>
     <div class="overview"><table>
@@ -57,7 +59,7 @@ export async function pageOf(grades: Grades): Promise<string> {
       </body>
     </html>
   `;
-  return String(await page);
+  return `${String(await page).trim()}\n`;
 }
 
 function idOf(index: number): string {

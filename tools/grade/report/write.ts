@@ -70,7 +70,8 @@ async function writeFolder(folder: string, grades: Grades, pageOf: Writer): Prom
 export function fileNamesOf(submissions: readonly Graded[]): string[] {
   const taken = new Set<string>();
   return submissions.map(({ name }) => {
-    const plain = name.replace(/[^\p{L}\p{N}._ -]+/gu, "_").replace(/^\.+/, "_").slice(0, 100);
+    const known = name.replace(/[^\p{L}\p{N}._ -]+/gu, "_").slice(0, 100);
+    const plain = known.replace(/^[. ]+|[. ]+$/g, "") || "submission";
     let unique = plain;
     for (let number = 2; taken.has(unique.toLowerCase()); number++) unique = `${plain}-${number}`;
     taken.add(unique.toLowerCase());
