@@ -5,12 +5,10 @@
  * @module
  */
 
-import { fileURLToPath } from "node:url";
-import { ROOT } from "../config.ts";
 import { perform } from "./experiment.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Task } from "./sandbox.ts";
-import { ORIGINAL, SCRATCH } from "./sandbox_flags.ts";
+import { LAB, ORIGINAL, SCRATCH } from "./sandbox_flags.ts";
 
 /** Copies the folder of the submission, which is read-only, to where the server may write. */
 async function copyFolder(user: number | undefined): Promise<void> {
@@ -25,10 +23,9 @@ async function run(program: string, args: string[]): Promise<void> {
 
 async function performTask(task: Task): Promise<Outcome> {
   if (task.isCopied) await copyFolder(task.user);
-  const labFolder = fileURLToPath(new URL("lab", ROOT));
   const { command, wrappers, port, silence } = task;
   return await perform(task.experiment, {
-    launch: { command, folder: SCRATCH, labFolder, wrappers },
+    launch: { command, folder: SCRATCH, labFolder: LAB, wrappers },
     port,
     silence,
     isAlone: true,

@@ -19,6 +19,8 @@ import { findProgram, type Submission } from "./submission.ts";
 
 /** Where a sandbox has the scratch copy of the submission's folder. */
 export const SCRATCH = "/submission";
+/** Where it has the lab's `pickle.py`: a traceback does not show the folders of the teacher. */
+export const LAB = "/lab";
 /** Where it has the folder itself, read-only, to copy from. */
 export const ORIGINAL = "/original";
 
@@ -102,6 +104,7 @@ export function flagsFor(submission: Submission, isCopied: boolean, exposed: str
     ...["/tmp", "/dev/shm"].flatMap((path) => sizedFolder(path, "1777")),
     ...scratch,
     ...paths.filter((path) => !isWithin(path, SYSTEM_FOLDERS)).flatMap(readOnly),
+    ...["--ro-bind", fileURLToPath(new URL("lab", ROOT)), LAB],
     ...["--ro-bind", fileURLToPath(new URL("hosts", import.meta.url)), "/etc/hosts"],
     ...["--remount-ro", "/dev", "--remount-ro", "/"],
   ];
@@ -134,7 +137,7 @@ function readOnly(path: string): string[] {
 
 /** What the grader itself consists of, and what the packages of Deno are in. */
 function graderPaths(): string[] {
-  const parts = ["deno.json", "lab", "npm", "tools"].map((name) => {
+  const parts = ["deno.json", "npm", "tools"].map((name) => {
     return fileURLToPath(new URL(name, ROOT));
   });
   const packages = configuration().name === "an import map"

@@ -21,7 +21,7 @@ const STYLE = `
   .overview th.check span { writing-mode: vertical-rl; transform: rotate(180deg); }
   .overview td.mark { text-align: center; }
   .pass { background: #2a92; }
-  .miss { background: #d338; }
+  .miss { background: #d334; }
   .untested { color: #888; }
   details { margin: 0.8rem 0; }
   summary { cursor: pointer; font-weight: 600; }
