@@ -8,7 +8,8 @@ import type { Check } from "./checks_lab.ts";
 import { MAX_REPORTED_LENGTH } from "./limits.ts";
 import { Miss, NoServer, NotTested, type Outcome, type Verdict } from "./outcome.ts";
 import { printable } from "./show.ts";
-import { CHECKS, CONTROLS } from "./texts.ts";
+import { CONTROLS } from "./controls.ts";
+import { CHECKS } from "./texts.ts";
 import { type Setting, Trial } from "./trial.ts";
 
 /** Which experiment: a check, or the control that some checks have. It can be sent as JSON. */

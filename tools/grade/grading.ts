@@ -8,7 +8,8 @@ import type { Experiment } from "./experiment.ts";
 import { SUBMISSION_MS } from "./limits.ts";
 import type { CheckResult, Graded, Outcome, Verdict } from "./outcome.ts";
 import { isPython, type Submission } from "./submission.ts";
-import { type CheckText, type Control, SERVES } from "./texts.ts";
+import { type Control, SERVES } from "./controls.ts";
+import type { CheckText } from "./texts.ts";
 
 /** How an experiment is made: in a sandbox or here. */
 export type Perform = (experiment: Experiment) => Promise<Outcome>;

@@ -100,14 +100,7 @@ const ENDINGS = {
  * @throws {UsageError} When something is wrong with it.
  */
 export function readOptions(words: string[]): Options | undefined {
-  const { tokens } = parseArgs({
-    args: words,
-    options: OPTIONS,
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-  });
-  const begin = tokens.find(({ kind }) => kind === "positional")?.index ?? words.length;
+  const begin = firstOfCommand(words);
   const { values } = parseStrictly(words.slice(0, begin));
   if (values.help) return undefined;
   const command = words.slice(begin);
@@ -117,12 +110,11 @@ export function readOptions(words: string[]): Options | undefined {
   refuseLateOption(command);
   const files = readFiles(values);
   const submissions = command.length > 0 ? submissionsOf(command) : [runningServer()];
-  const checks = readOnly(values.only);
   const points = readPoints(values.points);
   refuseWrongNumber(files, submissions, [...points.values()]);
   return {
     submissions,
-    checks,
+    checks: readOnly(values.only),
     points,
     port: readNumber("port", values.port, DEFAULT_PORT, 1, 65535),
     silence: readNumber("silence", values.silence, DEFAULT_SILENCE, 1, MAX_SILENCE),
@@ -130,6 +122,13 @@ export function readOptions(words: string[]): Options | undefined {
     exposed: (values.expose ?? []).map(readPath),
     files,
   };
+}
+
+/** Where the command begins: at the first word that is neither an option nor the value of one. */
+function firstOfCommand(args: string[]): number {
+  const lenient = { strict: false, allowPositionals: true, tokens: true } as const;
+  const { tokens } = parseArgs({ args, options: OPTIONS, ...lenient });
+  return tokens.find(({ kind }) => kind === "positional")?.index ?? args.length;
 }
 
 function parseStrictly(args: string[]) {

@@ -6,6 +6,7 @@
 
 import * as beyond from "./checks_beyond.ts";
 import * as lab from "./checks_lab.ts";
+import { type Control, ORDINARY, SECOND, SERVES, WHOLE } from "./controls.ts";
 import type { Part } from "./outcome.ts";
 
 /** A row of the table. */
@@ -33,50 +34,6 @@ export interface CheckText {
   /** How to change it in Python. */
   readonly inPython: string;
 }
-
-/** The check with a good client in the place of the strange one. */
-export interface Control {
-  /** Its name, for the grader in a sandbox. */
-  readonly name: string;
-  /** The experiment. */
-  readonly run: lab.Check;
-  /** What the server does if this fails, too: the reason for "not tested". */
-  readonly otherwise: string;
-  /** What a right server does. */
-  readonly expected: string;
-}
-
-/** Whether it serves a client at all. */
-export const SERVES: Control = {
-  name: "serves",
-  run: lab.servesFirst,
-  expected: "a good client is served",
-  otherwise: "it serves no client, not even a good one",
-};
-
-const SECOND: Control = {
-  name: "second",
-  run: lab.servesNext,
-  expected: "a second client is served",
-  otherwise: "no second client is served, even after a good one",
-};
-
-const WHOLE: Control = {
-  name: "whole",
-  run: beyond.takesWhole,
-  expected: "a request in one piece is answered or printed",
-  otherwise: "a whole request is neither answered nor printed, either",
-};
-
-const ORDINARY: Control = {
-  name: "ordinary",
-  run: beyond.printsOrdinary,
-  expected: "an ordinary name is printed",
-  otherwise: "an ordinary name is not printed, either",
-};
-
-/** All controls. */
-export const CONTROLS: Control[] = [SERVES, SECOND, WHOLE, ORDINARY];
 
 const STREAM =
   'stream = conn.makefile("rb"), once a client; then d = pickle.load(stream) reads one whole value.';
