@@ -23,8 +23,12 @@ export interface Listener {
   readonly onGraded: (graded: Graded, grades: Grades) => Promise<void>;
 }
 
-/** Grades all submissions. */
-export async function gradeAll(options: Options, isSandboxed: boolean, listener: Listener) {
+/** Grades all submissions; returns their results in the order of the command. */
+export async function gradeAll(
+  options: Options,
+  isSandboxed: boolean,
+  listener: Listener,
+): Promise<Grades> {
   const done = new Map<Submission, Graded>();
   const head = { schema: "lab3/grades/v1", version: project.version, isSandboxed } as const;
   const date = new Date().toISOString();

@@ -163,7 +163,7 @@ async function meetBadClient(trial: Trial, kind: string): Promise<Client> {
 }
 
 /** A dict without sid: the next client is served, and what is no request gets no acknowledgement. */
-export async function refusesIncomplete(trial: Trial, kind: string): Promise<void> {
+export async function refusesIncomplete(trial: Trial): Promise<void> {
   const client = await trial.connect();
   await client.receive(GREETING_MS);
   await trial.send(client, [WITHOUT_SID]);
@@ -171,7 +171,7 @@ export async function refusesIncomplete(trial: Trial, kind: string): Promise<voi
   await trial.leave(client);
   const next = await trial.visit();
   if (answer && isAcknowledgement(answer, next.answer)) {
-    throw new Miss(`the ${kind} is acknowledged: ${show(answer.value)}`);
+    throw new Miss(`a dict without sid is acknowledged: ${show(answer.value)}`);
   }
   const line = trial.lines.find((printed) => printed.includes(NAME_WITHOUT_SID));
   await trial.hasPrinted((printed) => printed.includes(`${next.request.sid}`), PRINT_MS);

@@ -35,7 +35,7 @@ export function lineOf({ name, user, sid }: { name: string; user: string; sid: u
 /** A name in Latin, Chinese and Greek letters. */
 export const OTHER_SCRIPTS = "Zoë 李小龙 Ωμέγα";
 /** A name of 3900 bytes: with it a request is as long as the server's default limit allows. */
-export const LONG_NAME = "Anna".repeat(975);
+export const LONG_NAME: string = "Anna".repeat(975);
 /** The name of the student whose request has no sid: no good client has it. */
 export const NAME_WITHOUT_SID = "Mallory Grey";
 

@@ -70,7 +70,10 @@ async function isInUse(port: number): Promise<boolean> {
  * @param say Tells the person who waits why.
  * @throws {NotTested} When one of them does not become free.
  */
-export async function untilFree(ports: Iterable<number>, say: (words: string) => void) {
+export async function untilFree(
+  ports: Iterable<number>,
+  say: (words: string) => void,
+): Promise<void> {
   for (const port of ports) {
     const deadline = performance.now() + PORT_MS;
     let hasSaid = false;

@@ -78,6 +78,11 @@ Deno.test({ name: "grade: hostile submissions do no harm", ignore }, async (t) =
       const files = await run("find", [submissions.folder, "-type", "f"]);
       assertEquals(files.out.trim().split("\n").length, paths.length);
       assertEquals(connections, 0);
+      assert(outputOf(ofDeed("connects outward")).includes("REFUSED"));
+    });
+    await t.step("memory and disk end before the machine's do", () => {
+      assertEquals(ofDeed("fills the memory").lastWords, "MemoryError");
+      assert(/REFUSED \[Errno 2[78]\]/.test(outputOf(ofDeed("fills the disk"))));
     });
     await t.step("no process is left", async () => {
       for (let tries = 0; (await run("pgrep", ["-f", mark])).code === 0; tries++) {

@@ -103,7 +103,8 @@ function submissionOf(words: string[], path: string, name: string): Submission {
 }
 
 function nameOf(command: string[]): string {
-  return basename(command.findLast((word) => isFile(word)) ?? command[0]);
+  const file = command.findLast(isFile);
+  return file === undefined ? command[0] : namesOf([file])[0];
 }
 
 /** What differs between these paths; of a single one, the folder, or the file if it is here. */
