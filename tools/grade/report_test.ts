@@ -208,47 +208,55 @@ async function reportsOf(folder: string, path: string) {
   return { code, files, text };
 }
 
-Deno.test({ name: "grade: all reports of one submission", ignore }, async () => {
+Deno.test({ name: "grade: all reports of one submission", ignore }, async (t) => {
   await using submissions = await Submissions.create();
   const path = await submissions.addFault("dies on garbage", "Alice Brown");
   const { code, files, text } = await reportsOf(submissions.folder, path);
   assertEquals(code, 0); // as Classroom 50 wants it
 
-  const results = JSON.parse(await text(files.gradescope));
+  await t.step("Gradescope's", async () => seeGradescope(await text(files.gradescope)));
+  await t.step("Classroom 50's", async () => seeClassroom50(await text(files.classroom50)));
+  await t.step("the others come from the JSON", async () => {
+    const grades: Grades = JSON.parse(await text(files.json));
+    assertEquals(grades.submissions[0].name, "Alice Brown");
+    assertEquals(csvOf(grades), await text(files.csv));
+    assertEquals(junitOf(grades), await text(files.junit));
+    assertEquals(await pageOf(grades), await text(`${submissions.folder}/out/index.html`));
+  });
+  await t.step("the letter", async () => {
+    seeLetter(await text(`${submissions.folder}/out/Alice Brown.txt`));
+  });
+});
+
+function seeGradescope(text: string): void {
+  const results = JSON.parse(text);
   validate(GRADESCOPE, results);
   assertEquals([results.score, results.tests.length], [1, 3]);
   assertEquals(results.tests[1].status, "failed");
   assert(results.tests[1].output.includes("change:"));
+}
 
-  const result = JSON.parse(await text(files.classroom50));
+function seeClassroom50(text: string): void {
+  const result = JSON.parse(text);
   validate(CLASSROOM50, result);
   assertEquals([result.score, result["max-score"], result.classroom], [1, 4, "networks"]);
-  assertEquals(result.tests[1], {
-    "test-name": "garbage",
-    passed: false,
-    score: 0,
-    "max-score": 3,
-  });
+  const garbage = { "test-name": "garbage", passed: false, score: 0, "max-score": 3 };
+  assertEquals(result.tests[1], garbage);
+}
 
-  const grades: Grades = JSON.parse(await text(files.json));
-  assertEquals(grades.submissions[0].name, "Alice Brown");
-  assertEquals(csvOf(grades), await text(files.csv));
-  assertEquals(junitOf(grades), await text(files.junit));
-  assertEquals(await pageOf(grades), await text(`${submissions.folder}/out/index.html`));
-
-  const letter = await text(`${submissions.folder}/out/Alice Brown.txt`);
+function seeLetter(letter: string): void {
   for (const words of ["Submission: Alice Brown", "Points:     1 of 4", "MISS  garbage [0/3]"]) {
     assert(letter.includes(words), letter);
   }
   assert(/^Date: {7}\d{4}-\d\d-\d\d \d\d:\d\d UTC\nGrader: {5}lab server \d/m.test(letter), letter);
   assert(letter.includes("What the server printed:\n\n-- garbage --"), letter);
   assert(letter.includes("Traceback (most recent call last):"), letter);
-});
+}
 
 Deno.test({ name: "grade: a browser shows the page", ignore }, async () => {
   await using submissions = await Submissions.create();
   const paths: string[] = [];
-  for (const fault of ["none", "greets", "get"]) paths.push(await submissions.addFault(fault));
+  for (const fault of ["none", "wrong id", "get"]) paths.push(await submissions.addFault(fault));
   const out = `${submissions.folder}/out`;
   await grade("--only", "greets,missing key", "--out", out, PYTHON, ...paths);
   const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"];

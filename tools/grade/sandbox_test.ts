@@ -39,60 +39,80 @@ async function addHostile(submissions: Submissions, deed: string, target: string
   return await submissions.add(deed, hostile);
 }
 
-Deno.test({ name: "grade: hostile submissions do no harm", ignore }, async (t) => {
-  const mark = crypto.randomUUID();
-  const secret = `${homedir()}/.${mark}`;
-  await using submissions = await Submissions.create();
+/** What hostile submissions, between two good ones, have done. */
+interface Harm {
+  /** What each was graded with, by its name. */
+  readonly graded: Map<string, Graded>;
+  /** What all of them printed. */
+  readonly printed: string;
+  /** The connections that came to this process. */
+  readonly connections: number;
+}
+
+async function gradeHostile(submissions: Submissions, mark: string): Promise<Harm> {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   let connections = 0;
   (async () => {
     for await (const _ of listener) connections += 1;
   })();
-  await Deno.writeTextFile(secret, mark);
-  try {
-    const targets: Record<string, string> = {
-      "reads a secret": secret,
-      "writes beside itself": `${submissions.folder}/none/stolen.txt`,
-      "connects outward": `127.0.0.1:${listener.addr.port}`,
-    };
-    const paths = [await submissions.addFault("none")];
-    for (const deed of DEEDS) {
-      paths.push(await addHostile(submissions, deed, targets[deed] ?? ""));
-    }
-    paths.push(await submissions.addFault("none", "none again"));
-    const grades = await gradesOf(PYTHON, "-X", `mark=${mark}`, ...paths);
-    const byName = new Map(grades.submissions.map((graded) => [graded.name, graded]));
-    const ofDeed = (deed: string) => byName.get(deed) as Graded;
+  const targets: Record<string, string> = {
+    "reads a secret": secretOf(mark),
+    "writes beside itself": `${submissions.folder}/none/stolen.txt`,
+    "connects outward": `127.0.0.1:${listener.addr.port}`,
+  };
+  const paths = [await submissions.addFault("none")];
+  for (const deed of DEEDS) paths.push(await addHostile(submissions, deed, targets[deed] ?? ""));
+  paths.push(await submissions.addFault("none", "none again"));
+  const grades = await gradesOf(PYTHON, "-X", `mark=${mark}`, ...paths);
+  const graded = new Map(grades.submissions.map((one) => [one.name, one]));
+  return { graded, printed: grades.submissions.map(outputOf).join("\n"), connections };
+}
 
-    await t.step("each has its row, and the good ones have all points", () => {
-      assertEquals(grades.submissions.length, paths.length);
-      for (const name of ["none", "none again"]) assertEquals(missedIn(ofDeed(name)), []);
-      for (const deed of DEEDS) assert(missedIn(ofDeed(deed)).length > 0, deed);
-    });
-    await t.step("no secret is read, nothing is written, nobody is reached", async () => {
-      const printed = DEEDS.map((deed) => outputOf(ofDeed(deed))).join("\n");
-      assert(!printed.includes(`SECRET ${mark}`) && !printed.includes("CONNECTED"), printed);
-      assert(outputOf(ofDeed("reads a secret")).includes("REFUSED [Errno 2]"));
-      assert(outputOf(ofDeed("writes beside itself")).includes("NOT WRITTEN"));
-      assert(outputOf(ofDeed("writes beside itself")).includes("WRITTEN /submission/written.txt"));
-      const files = await run("find", [submissions.folder, "-type", "f"]);
-      assertEquals(files.out.trim().split("\n").length, paths.length);
-      assertEquals(connections, 0);
-      assert(outputOf(ofDeed("connects outward")).includes("REFUSED"));
-    });
-    await t.step("memory and disk end before the machine's do", () => {
-      assertEquals(ofDeed("fills the memory").lastWords, "MemoryError");
-      assert(/REFUSED \[Errno 2[78]\]/.test(outputOf(ofDeed("fills the disk"))));
-    });
-    await t.step("no process is left", async () => {
-      for (let tries = 0; (await run("pgrep", ["-f", mark])).code === 0; tries++) {
-        assert(tries < 200, "a process is still there");
-      }
-    });
-  } finally {
-    await Deno.remove(secret);
+/** A file in the home folder of the person who grades. */
+function secretOf(mark: string): string {
+  return `${homedir()}/.${mark}`;
+}
+
+async function noProcessHas(mark: string): Promise<void> {
+  for (let tries = 0; (await run("pgrep", ["-f", mark])).code === 0; tries++) {
+    assert(tries < 200, "a process is still there");
   }
+}
+
+Deno.test({ name: "grade: hostile submissions do no harm", ignore }, async (t) => {
+  const mark = crypto.randomUUID();
+  await using submissions = await Submissions.create();
+  await Deno.writeTextFile(secretOf(mark), mark);
+  const { graded, printed, connections } = await gradeHostile(submissions, mark)
+    .finally(() => Deno.remove(secretOf(mark)));
+  const missed = (name: string) => missedIn(graded.get(name) as Graded);
+
+  await t.step("each has its row, and the good ones have all points", () => {
+    for (const name of ["none", "none again"]) assertEquals(missed(name), []);
+    for (const deed of DEEDS) assert(missed(deed).length > 0, deed);
+  });
+  await t.step("no secret is read, and nobody is reached", () => {
+    assert(!printed.includes(`SECRET ${mark}`) && !printed.includes("CONNECTED"), printed);
+    assert(
+      printed.includes("REFUSED [Errno 2]") && printed.includes("REFUSED [Errno 111]"),
+      printed,
+    );
+    assertEquals(connections, 0);
+  });
+  await t.step("what is written is gone", async () => await nothingIsWritten(printed, submissions));
+  await t.step("memory and disk end before the machine's do", () => {
+    assertEquals(graded.get("fills the memory")?.lastWords, "MemoryError");
+    assert(/REFUSED \[Errno 2[78]\]/.test(printed), printed);
+  });
+  await t.step("no process is left", () => noProcessHas(mark));
 });
+
+async function nothingIsWritten(printed: string, { folder }: Submissions): Promise<void> {
+  assert(printed.includes("WRITTEN /submission/written.txt"), printed);
+  assert(printed.includes(`NOT WRITTEN ${folder}/none/stolen.txt`), printed);
+  const files = await run("find", [folder, "-type", "f"]);
+  assertEquals(files.out.trim().split("\n").length, DEEDS.length + 2);
+}
 
 Deno.test(
   { name: "grade: what outlives its parent in a sandbox ends with it", ignore },
@@ -102,8 +122,6 @@ Deno.test(
     const path = await addHostile(submissions, "stays", "");
     const { submissions: [graded] } = await gradesOf(PYTHON, "-X", `mark=${mark}`, path);
     assertEquals(graded.checks[0].verdict, "pass"); // it did run
-    for (let tries = 0; (await run("pgrep", ["-f", mark])).code === 0; tries++) {
-      assert(tries < 200, "a process is still there");
-    }
+    await noProcessHas(mark);
   },
 );
