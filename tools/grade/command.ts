@@ -52,11 +52,13 @@ async function gradeAndReport(options: Options): Promise<number> {
   const isSandboxed = await canSandbox(options);
   const isOne = options.submissions.length === 1;
   const begin = performance.now();
+  let written = Promise.resolve(); // one after the other: the last one has all
   const listener: Listener = {
     say: (words) => console.error(words),
     onGraded: async (graded, soFar) => {
       if (!isOne) console.error(progressOf(graded, soFar, options, begin));
-      await writeReports(soFar);
+      written = written.then(() => writeReports(soFar));
+      await written;
     },
   };
   const grades = await gradeAll(options, isSandboxed, listener);
