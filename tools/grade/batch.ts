@@ -1,0 +1,95 @@
+/**
+ * The grading of many submissions, side by side where each has a sandbox.
+ *
+ * @module
+ */
+
+import { fileURLToPath } from "node:url";
+import { ROOT } from "../config.ts";
+import project from "../../deno.json" with { type: "json" };
+import { perform } from "./experiment.ts";
+import { gradeSubmission } from "./grading.ts";
+import type { Options } from "./options.ts";
+import type { Graded, Grades, Outcome } from "./outcome.ts";
+import { performInSandbox } from "./sandbox.ts";
+import type { Experiment } from "./experiment.ts";
+import type { Submission } from "./submission.ts";
+
+/** What happens while a batch is graded. */
+export interface Listener {
+  /** Tells the person at the terminal something. */
+  readonly say: (words: string) => void;
+  /** Called after each submission, with all that were graded so far, in the order of the command. */
+  readonly onGraded: (graded: Graded, grades: Grades) => Promise<void>;
+}
+
+/** Grades all submissions; returns their results in the order of the command. */
+export async function gradeAll(
+  options: Options,
+  isSandboxed: boolean,
+  listener: Listener,
+): Promise<Grades> {
+  const done = new Map<Submission, Graded>();
+  const head = { schema: "lab3/grades/v1", version: project.version, isSandboxed } as const;
+  const date = new Date().toISOString();
+  const gradesSoFar = (): Grades => ({
+    ...head,
+    date,
+    submissions: options.submissions.flatMap((submission) => done.get(submission) ?? []),
+  });
+  const usedPorts = new Set([options.port]);
+  const grade = async (submission: Submission, whenIdle: () => void) => {
+    const graded = await gradeSubmission({
+      submission,
+      checks: options.checks,
+      points: options.points,
+      perform: performer(submission, options, isSandboxed, usedPorts, listener.say),
+      isSandboxed,
+      whenIdle,
+    });
+    done.set(submission, graded);
+    await listener.onGraded(graded, gradesSoFar());
+  };
+  await inTurn(options.submissions, isSandboxed ? options.jobs : 1, grade);
+  return gradesSoFar();
+}
+
+/**
+ * Works on so many at once. One that only waits does not count: its place goes to the next.
+ */
+async function inTurn<T>(
+  items: T[],
+  places: number,
+  work: (item: T, whenIdle: () => void) => Promise<void>,
+): Promise<void> {
+  const left = [...items];
+  const all: Promise<void>[] = [];
+  const take = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) {
+      const { promise: isIdle, resolve: whenIdle } = Promise.withResolvers<void>();
+      const end = work(item, whenIdle);
+      all.push(end);
+      await Promise.race([isIdle, end]);
+    }
+  };
+  await Promise.all(Array.from({ length: places }, take));
+  await Promise.all(all);
+}
+
+function performer(
+  submission: Submission,
+  options: Options,
+  isSandboxed: boolean,
+  usedPorts: Set<number>,
+  say: (words: string) => void,
+): (experiment: Experiment) => Promise<Outcome> {
+  const { port, silence, exposed } = options;
+  if (isSandboxed && submission.command.length > 0) {
+    return (experiment) => performInSandbox(experiment, submission, { port, silence, exposed });
+  }
+  const { command, folder } = submission;
+  const labFolder = fileURLToPath(new URL("lab", ROOT));
+  const launch = command.length > 0 ? { command, folder, labFolder, wrappers: [] } : undefined;
+  const setting = { launch, port, silence, isAlone: false, usedPorts, say };
+  return (experiment) => perform(experiment, setting);
+}
