@@ -251,7 +251,7 @@ export const CHECKS: CheckText[] = [
     expected: "another one is served before long",
     change: "Set a limit on how long a read may take. When it passes, close this connection and " +
       "accept the next one.",
-    inPython: "conn.settimeout(2) after accept, and except TimeoutError.",
+    inPython: "conn.settimeout(2) after accept, and except socket.timeout.",
   },
   {
     name: "forged line",
