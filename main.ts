@@ -299,7 +299,10 @@ class Session {
   // has come by then, the answer waits for EARLY_MS.
   async #greet(firstRead: Promise<Uint8Array | null>): Promise<void> {
     let isEarly = false;
-    firstRead.then((bytes) => isEarly = bytes !== null, () => {}); // `run` handles a read that fails.
+    const note = (bytes: Uint8Array | null) => {
+      isEarly = bytes !== null;
+    };
+    firstRead.then(note, () => {}); // If this read fails, #receive meets the error.
     this.conn.setNoDelay(); // Nagle's algorithm off: each answer leaves at once.
     await this.#send({ clientid: this.conn.remoteAddr.port });
     if (isEarly) await delay(EARLY_MS);
@@ -825,11 +828,12 @@ const FORMATS: Format[] = [
   { first: 0xe0, kind: INTEGER }, // negative fixint: the value is in the byte itself
 ];
 
-/** The format for each of the 256 first bytes. */
-const FORMAT_OF: Required<Format>[] = Array.from({ length: 256 }, (_, byte) => {
+/** The format of a value, by its first byte: FORMATS with a row for each of the 256 bytes. */
+const FORMAT_OF: Required<Format>[] = [];
+for (let byte = 0; byte < 256; byte++) {
   const format = FORMATS.findLast(({ first }) => first <= byte) ?? FORMATS[0];
-  return { dataBytes: 0, lengthBytes: 0, ...format };
-});
+  FORMAT_OF.push({ dataBytes: 0, lengthBytes: 0, ...format });
+}
 
 function kindOf(bytes: Uint8Array, at = 0): string {
   return FORMAT_OF[bytes[at]].kind;
@@ -949,8 +953,11 @@ function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
   return true;
 }
 
+/** Throws where bytes are not UTF-8. `ignoreBOM` means that a byte order mark stays in the text. */
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+/** Puts U+FFFD in the place of what is not UTF-8. */
 const lenientDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
+/** Some editors write it in front of a file. It cannot be seen. */
 const BYTE_ORDER_MARK = "\ufeff";
 
 function checkText(message: Uint8Array, start: number, end: number): void {
@@ -990,13 +997,18 @@ function pairsOf(message: Uint8Array): Pair[] {
   const pairs: Pair[] = [];
   let at = contentStart(message, 0);
   while (at < message.length) {
-    const valueStart = findEnd(message, at, message.length, message.length);
-    const valueEnd = findEnd(message, valueStart, message.length, message.length);
+    const valueStart = skipValue(message, at);
+    const valueEnd = skipValue(message, valueStart);
     const key = lenientDecoder.decode(message.subarray(contentStart(message, at), valueStart));
     pairs.push({ key, valueStart, valueEnd });
     at = valueEnd;
   }
   return pairs;
+}
+
+// The index after the value that begins at `at`, in a message that is whole.
+function skipValue(message: Uint8Array, at: number): number {
+  return findEnd(message, at, message.length, message.length);
 }
 
 // The value of a key. `decode` takes a key `__proto__` for the object's prototype, so only own keys
@@ -1007,7 +1019,7 @@ function readField(fields: Record<string, unknown>, key: string): unknown {
   throw new Fault("refused", `${key} is missing, the dict has: ${keys}`);
 }
 
-/** A character that can be seen. */
+/** A character that can be seen: no space, none of the kind C, and none that a font leaves out. */
 const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}]/u;
 
 function checkVisible(text: string, key: string): string {
@@ -1091,7 +1103,7 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
   let waitingFor: WaitingFor = "connection";
   const cancelHint = afterRunning(HINT_MS, () => options.onWaiting?.(waitingFor));
   try {
-    using conn = await Deno.connect({ hostname, port });
+    using conn = await Deno.connect({ hostname, port }); // `using`: closed at the end of the block.
     waitingFor = "greeting";
     const server = new ServerConnection(conn);
     const clientid = await server.receiveGreeting();
@@ -1132,7 +1144,7 @@ class ServerConnection {
     const text = `the server has the request, but no acknowledgement in ${seconds} s`;
     const { promise: tooLate, reject } = Promise.withResolvers<never>();
     const cancel = afterRunning(ACKNOWLEDGEMENT_MS, () => reject(new Fault("answer", text)));
-    try {
+    try { // What comes first counts: the message, or the end of the time.
       const { message, arrived } = await Promise.race([
         this.#nextMessage("acknowledgement"),
         tooLate,
@@ -1218,9 +1230,11 @@ function inspectLine(value: unknown): string {
   return Deno.inspect(value, { breakLength: Infinity, compact: true }).replace(/\n\s*/g, " ");
 }
 
-// Characters that could forge a line or move the cursor.
+// Characters that could forge a line or move the cursor: controls (Cc), separators of lines and
+// paragraphs (Zl, Zp), and those that turn the direction of writing.
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
-// Characters that cannot be seen. A space is seen by its place.
+// Characters that cannot be seen: also unassigned ones and the like (C), those that a font leaves
+// out, such as a zero-width space, and all spaces (Zs) but the ordinary one.
 const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}/gu;
 
 // Each UTF-16 unit as \uXXXX.
@@ -1622,23 +1636,40 @@ function explain(error: Error, where: string, explanations: Explanations): strin
   if (error.message.startsWith("failed to lookup address")) {
     return `There is no machine of the name in ${where}: see --host`;
   }
-  const explanation = explanations[String(Object(error).code)];
+  const { code = "" } = error as { code?: string };
+  const explanation = explanations[code];
   return explanation ? explanation(where) : `${where}: ${error.message}`;
 }
 
-// Runs the server or the client, and returns the exit status: 0, 1 for a failure, 2 for a wrong
-// command line.
-async function runCommand(args: string[], options: Option[]): Promise<number> {
-  const isClient = options === CLIENT_OPTIONS;
+/** What the command line can run. */
+interface Program {
+  readonly options: Option[];
+  readonly run: (values: OptionValues) => Promise<void>;
+  readonly explanations: Explanations;
+}
+
+const SERVER: Program = {
+  options: SERVER_OPTIONS,
+  run: runServer,
+  explanations: SERVER_ERRORS,
+};
+const CLIENT: Program = {
+  options: CLIENT_OPTIONS,
+  run: runClient,
+  explanations: CLIENT_ERRORS,
+};
+
+// Returns the exit status: 0, or 1 for a failure, or 2 for a wrong command line.
+async function execute({ options, run, explanations }: Program, args: string[]): Promise<number> {
   let where = "";
   try {
     const values = new OptionValues(options, args);
     where = `${values.text("host")}/${values.number("port")}`;
-    await (isClient ? runClient(values) : runServer(values));
+    await run(values);
     return 0;
   } catch (caught) {
     const error = caught as Error;
-    console.error(escapeUnsafe(explain(error, where, isClient ? CLIENT_ERRORS : SERVER_ERRORS)));
+    console.error(escapeUnsafe(explain(error, where, explanations)));
     return error instanceof Fault && error.event === "usage" ? 2 : 1;
   }
 }
@@ -1652,9 +1683,8 @@ async function main(args: string[]): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  return args[0] === "client"
-    ? await runCommand(args.slice(1), CLIENT_OPTIONS)
-    : await runCommand(args, SERVER_OPTIONS);
+  if (args[0] === "client") return await execute(CLIENT, args.slice(1));
+  return await execute(SERVER, args);
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
