@@ -44,7 +44,10 @@ export interface Settings {
   backlog: number;
   /** How long a whole request may take, in ms; and how long a client may leave answers unread. */
   requestTimeout: number;
-  /** How long a client may be silent after an answer, in ms. Many wait for more, and never close. */
+  /**
+   * How long a client may be silent after an answer, in ms. It is short, since many clients never
+   * close: they wait for more data.
+   */
   keepAliveTimeout: number;
   /** How long the whole visit of one client may take, in ms. */
   turnTimeout: number;
@@ -69,7 +72,7 @@ const ACKNOWLEDGEMENT = 1;
 const READ_BYTES = 16384;
 /** How often the clock ticks, in ms. All limits of time are counted in ticks. */
 const TICK_MS = 50;
-/** The least time between greeting and answer for a client that sends before it reads, in ms. */
+/** How long an answer waits behind the greeting if the client sends before it reads, in ms. */
 const EARLY_MS = 20;
 /** How long the server waits for the client to close, after it has sent an error, in ms. */
 const LINGER_MS = 1000;
@@ -189,11 +192,13 @@ class AcceptLoop {
   #pauseMs = FIRST_PAUSE_MS;
   #isStopping = false;
 
+  // `readonly` before a parameter makes it a field of the object.
   constructor(readonly listener: Deno.TcpListener, readonly context: Context) {}
 
-  // `for await` over a listener ends in one of three ways. stop() closes the listener: it ends
-  // without an error. An accept fails: it throws, but the listener is still open, so we begin it
-  // again. Its body throws: then JavaScript closes the listener. So the body must never throw.
+  // Each turn of `for await` over a listener is one accept. That loop can end in three ways:
+  // - stop() closes the listener. The loop ends without an error.
+  // - An accept fails. The loop throws, but the listener is still open: we begin the loop again.
+  // - Its body throws. Then JavaScript closes the listener. So the body must never throw.
   async run(): Promise<Served> {
     const clock = setInterval(() => this.#session?.tick(), TICK_MS);
     while (!this.#isStopping) {
@@ -219,7 +224,7 @@ class AcceptLoop {
   async #serveClient(conn: Deno.TcpConn): Promise<void> {
     this.#pauseMs = FIRST_PAUSE_MS;
     this.#session = new Session(conn, this.context);
-    if (this.#isStopping) this.#session.stop(); // The stop came while it was being accepted.
+    if (this.#isStopping) this.#session.stop(); // stop() came after the accept, and before us.
     await this.#session.run();
     if (this.#session.requests > 0) this.#served.clients++;
     this.#served.requests += this.#session.requests;
@@ -253,9 +258,14 @@ function delay(ms: number): Promise<void> {
 // ------------------------------------------------------------------ the visit of one client --
 
 /**
- * The visit of one client, from accept to close. `run` makes the steps, and `tick` looks after the
- * limits. They take turns: while `run` waits for a read or a write, `tick` can end the visit. The
- * limits (`REQUEST_LIMIT` and so on) and the table `ENDINGS` stand below the class.
+ * The visit of one client, from accept to close. `run` makes the steps of the lab. While it waits
+ * for a read or a write, `tick` looks after the limits, and can end the visit by `#hangUp`:
+ *
+ * - If the client is told nothing, the connection is closed, so that the read or write of `run` fails.
+ * - If it is told an error, only our side of the connection is ended. After its read `run` sees that
+ *   the visit is over, and lingers.
+ *
+ * The types `Wait` and `Limit`, the limits, and the table `ENDINGS` stand below the class.
  */
 class Session {
   /** Requests that were printed. */
@@ -284,8 +294,8 @@ class Session {
       await this.#receive(firstRead);
       if (this.#isLingering) await this.#linger();
     } catch (error) {
-      // A read or a write has failed. Either the client is gone; or #hangUp has closed the
-      // connection while we waited, and does nothing when it is called again.
+      // A read or a write has failed: the client is gone. Or `tick` has ended the visit and closed
+      // the connection; then #hangUp, which counts the first reason only, does nothing.
       await this.#endBroken(error);
     } finally {
       this.#close();
@@ -294,9 +304,9 @@ class Session {
   }
 
   // Step 1. Most clients expect one message from each recv. A client that sends its request before
-  // it reads could get the greeting and the answer in one recv, and fail. Only a read that is under
-  // way shows that something has come. So the server begins to read, and then greets. If a request
-  // has come by then, the answer waits for EARLY_MS.
+  // it reads could get the greeting and the answer in one recv, and fail. To find out whether it
+  // has done so, we begin a read, do not wait for it, and greet. If the read has brought something
+  // by the time the greeting is sent, we wait for EARLY_MS before we go on to answer.
   async #greet(firstRead: Promise<Uint8Array | null>): Promise<void> {
     let isEarly = false;
     const note = (bytes: Uint8Array | null) => {
@@ -317,12 +327,12 @@ class Session {
     if (bytes === null) await this.#endOfStream();
   }
 
-  // Step 3. All good requests that have come are printed, then acknowledged; only then comes the
-  // error about a wrong one behind them. Bytes that can still become a request wait in the framer.
-  // Returns whether the client may go on.
+  // Step 3. The framer keeps what each read brings; `bytes` is the last read, for the log and for
+  // words about it. All good requests that have come are printed, then acknowledged; only then
+  // comes the error about a wrong one behind them. Returns whether the client may go on.
   async #answer(bytes: Uint8Array): Promise<boolean> {
     this.#traceRead(bytes);
-    if (this.#hungUpAt !== undefined) return false; // `tick` ended the visit while we read.
+    if (this.#hungUpAt !== undefined) return false; // `tick` has ended the visit.
     if (this.#wait.limit === IDLE_LIMIT) this.#waitFor(REQUEST_LIMIT); // A new request has begun.
     const isFirstRead = !this.#clientHasSent;
     this.#clientHasSent = true;
@@ -424,6 +434,7 @@ class Session {
       if (ms === 0 || !this.#isOver(since, ms)) continue;
       const came = plural(this.#framer.pending().length, "byte");
       await this.#hangUp(limit.event, limit.sentence(ms / 1000, came));
+      return;
     }
   }
 
@@ -433,7 +444,8 @@ class Session {
     this.#report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
   }
 
-  // A client that has its answer and is silent has nothing to finish: it gets 0 ms.
+  // A client that has its answer and is silent has nothing to finish. It gets only the two ticks of
+  // #isOver, so that a request which has come already is still read.
   async #endBecauseOfStop(stoppedAt: number): Promise<void> {
     const isIdle = this.#wait.limit === IDLE_LIMIT;
     if (isIdle && this.#isOver(stoppedAt, 0)) await this.#hangUp("closed", "the server stops");
@@ -442,8 +454,9 @@ class Session {
 
   // Whether `ms` have passed since the tick with the number `since`. Ticks are counted, and not the
   // time of day: while the whole process is paused (by ^Z, or in a laptop that sleeps) there are
-  // none, and the client is not to blame. One tick is added because the first one can come at once,
-  // and one more so that what came in time is read before the limit is over.
+  // none, and the client is not to blame. Two ticks are added: one because the first tick can come
+  // right after `since`, and is no whole TICK_MS then; and one so that `run` can still read what
+  // came in time.
   #isOver(since: number, ms: number): boolean {
     return (this.#ticks - since - 2) * TICK_MS >= ms;
   }
@@ -729,7 +742,7 @@ function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number, maxBytes:
   return at + missing;
 }
 
-/** How deep lists and dicts may be nested. Without a bound, a message could exhaust the stack. */
+/** How deep lists and dicts may be nested: `decode` calls itself for each level. */
 const MAX_DEPTH = 64;
 
 /**
@@ -739,7 +752,7 @@ const MAX_DEPTH = 64;
 class Nesting {
   readonly #open: { isDict: boolean; left: number }[] = []; // `left`: values still to come in it
 
-  /** Whether the next value is a key. In a dict, keys and values take turns. */
+  /** Whether the next value is a key. A dict has twice as many values as pairs: key, value, key ... */
   expectsKey(): boolean {
     const inner = this.#open.at(-1);
     return inner !== undefined && inner.isDict && inner.left % 2 === 0;
@@ -1183,7 +1196,7 @@ function readClientId(message: Uint8Array): number | bigint | undefined {
 // What is wrong with an answer, in words. `arrived` shows more of it than the message alone.
 function notTheLabs(what: string, message: Uint8Array, arrived: Uint8Array): Fault {
   const value = decode(message);
-  const { error } = Object(value);
+  const { error } = Object(value); // Object() makes it safe to look into null and numbers, too.
   if (typeof error === "string") return new Fault("answer", `the server refused: ${error}`);
   const stranger = findStranger(arrived);
   if (stranger) {
@@ -1267,9 +1280,9 @@ const BUFFERED_BYTES = 1000;
 const NO_BYTES = new Uint8Array();
 const isUnixTerminal = Deno.stdout.isTerminal() && Deno.build.os !== "windows";
 
-// Prints whole lines on standard output. It may be full and not block: npx makes such pipes, and a
-// program can leave a terminal so. Deno says then that it would block, but not how much it has
-// taken; and nothing may be printed twice.
+// Prints whole lines on standard output. A write to an output that is full waits, as a rule. But
+// npx makes pipes where it fails instead, and a program can leave such a terminal behind. Deno says
+// then that the write would block, but not how much was taken; and nothing may be printed twice.
 function printLines(lines: string): void {
   if (isUnixTerminal) printOnTerminal(lines);
   else printOnPipe(textEncoder.encode(lines + "\n"));
@@ -1288,15 +1301,16 @@ function printOnPipe(bytes: Uint8Array): void {
   }
 }
 
-// A terminal may take a part of a piece. But a small piece without an end of line is kept in Deno's
-// buffer: once it is handed over, an empty write goes on with it. The end of a line is one byte,
-// which is taken or not.
+// A terminal may take a part of a piece. But Deno keeps the rest of a small piece without an end of
+// line in its own buffer, and sends it with the next write, which may be empty. So a piece is
+// written once, and if the terminal is full, we write nothing until that succeeds. The end of a
+// line is one byte, which is taken or not.
 function printOnTerminal(lines: string): void {
   for (const line of lines.split("\n")) {
     const bytes = textEncoder.encode(line);
     for (let start = 0; start < bytes.length; start += BUFFERED_BYTES) {
-      const isDone = tryToWrite(Deno.stdout, bytes.subarray(start, start + BUFFERED_BYTES));
-      if (isDone === undefined) writeOnce(Deno.stdout, NO_BYTES);
+      const count = tryToWrite(Deno.stdout, bytes.subarray(start, start + BUFFERED_BYTES));
+      if (count === undefined) writeOnce(Deno.stdout, NO_BYTES);
     }
     writeAll(Deno.stdout, NEW_LINE);
   }
@@ -1525,7 +1539,7 @@ function splitArguments(options: Option[], args: string[]): Record<string, unkno
   return parseArgs(args.filter((arg) => arg !== "--"), {
     string: names,
     unknown: (arg) => {
-      if (arg === "") return; // the value of the option before it
+      if (arg === "") return; // An option before it has this empty value: parseOption tells.
       throw usageFault(describeUnknown(arg, args[args.indexOf(arg) - 1] ?? "", names));
     },
   });
