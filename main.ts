@@ -261,9 +261,9 @@ function delay(ms: number): Promise<void> {
  * The visit of one client, from accept to close. `run` makes the steps of the lab. While it waits
  * for a read or a write, `tick` looks after the limits, and can end the visit by `#hangUp`:
  *
- * - If the client is told nothing, the connection is closed, so that the read or write of `run` fails.
- * - If it is told an error, only our side of the connection is ended. After its read `run` sees that
- *   the visit is over, and lingers.
+ * - If the client is told nothing, the connection is closed: the read or write of `run` fails.
+ * - If it is told an error, only our side of the connection is ended. After its read `run` sees
+ *   that the visit is over, and lingers.
  *
  * The types `Wait` and `Limit`, the limits, and the table `ENDINGS` stand below the class.
  */
@@ -752,7 +752,7 @@ const MAX_DEPTH = 64;
 class Nesting {
   readonly #open: { isDict: boolean; left: number }[] = []; // `left`: values still to come in it
 
-  /** Whether the next value is a key. A dict has twice as many values as pairs: key, value, key ... */
+  /** Whether the next value is a key. A dict has two values for each pair: first the key. */
   expectsKey(): boolean {
     const inner = this.#open.at(-1);
     return inner !== undefined && inner.isDict && inner.left % 2 === 0;
@@ -1441,9 +1441,8 @@ function utf8Text(typed: string, name: string): string {
 function hostName(typed: string, name: string): string {
   const hasPort = /^[^:]*:[^:]*$/.test(typed);
   if (!hasPort && !/[\s/[\]]/.test(typed)) return typed;
-  throw usageFault(
-    `--${name} takes an address alone, such as 127.0.0.1 or ::1, not ${typed}: the port goes to --port`,
-  );
+  const right = `--${name} takes an address alone, such as 127.0.0.1 or ::1`;
+  throw usageFault(`${right}, not ${typed}: the port goes to --port`);
 }
 
 function integerFrom(min: number, max: number): OptionParser {
