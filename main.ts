@@ -1634,7 +1634,10 @@ const SERVER_ERRORS: Explanations = {
 const CLIENT_ERRORS: Explanations = {
   ECONNREFUSED: (where) => `No server at ${where}: start it first, or say with --host and --port where it is`,
   ECONNRESET: (where) => `The server at ${where} has closed: its own window says why`,
+  ECONNABORTED: (where) => `The server at ${where} has closed: its own window says why`,
   ENOTCONN: (where) => `The server at ${where} has closed: its own window says why`,
+  EPIPE: (where) => `The server at ${where} has closed: its own window says why`,
+  EADDRNOTAVAIL: (where) => `${where} is no address to connect to: say --host 127.0.0.1 for this machine`,
   ETIMEDOUT: (where) => `Nobody answers at ${where}: is the server's machine on, and is --host its address?`,
   EHOSTUNREACH: (where) => `No way to the machine of ${where}: is it on, and is --host its address?`,
   ENETUNREACH: (where) => `No network leads to ${where}: is this machine connected, and is --host right?`,
@@ -1643,10 +1646,14 @@ const CLIENT_ERRORS: Explanations = {
   EPERM: (where) => `This machine may not connect to ${where}: does a firewall forbid it?`,
 };
 
+// How the system says that nobody has this name. Windows says it in the words of each language, with
+// the same numbers.
+const NO_SUCH_NAME = /^failed to lookup address|\(os error 1100[1-4]\)$/;
+
 // One line for the person at the terminal: what to do.
 function explain(error: Error, where: string, explanations: Explanations): string {
   if (error instanceof Fault) return error.message;
-  if (error.message.startsWith("failed to lookup address")) {
+  if (NO_SUCH_NAME.test(error.message)) {
     return `There is no machine of the name in ${where}: see --host`;
   }
   const { code = "" } = error as { code?: string };

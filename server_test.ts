@@ -41,11 +41,22 @@ async function probe(program: string, ...args: string[]): Promise<string | undef
   }
 }
 
-const UNIX = Deno.build.os !== "windows";
+// Why a test is ignored. Each constant is one reason.
+const WINDOWS = Deno.build.os === "windows";
+const LINUX = Deno.build.os === "linux";
+/** On Windows each signal that a program sends ends the other one at once, and none pauses it. */
+const UNIX_SIGNALS = !WINDOWS;
+/** A queue drops who comes when it is full. On macOS and Windows it refuses. */
+const DROPPING_QUEUE = LINUX;
+/** A connection can be told to send in small segments. macOS takes none of less than 216 bytes. */
+const SMALL_SEGMENTS = LINUX;
+/** Python with the package msgpack. A Mac has none at this place as a rule, and Windows never. */
 const PY = "/usr/bin/python3"; // Debian's own, which finds Debian's python3-msgpack
-const PYTHON = RUN && await probe(PY, "-c", "import msgpack") !== undefined;
+const PYTHON = RUN && !WINDOWS && await probe(PY, "-c", "import msgpack") !== undefined;
+/** Programs that come with Linux only: one changes a limit, one makes a group of processes. */
 const PRLIMIT = RUN && await probe("prlimit", "--version") !== undefined;
 const SETSID = RUN && await probe("setsid", "--version") !== undefined;
+/** A program that few have. */
 const HAPROXY = RUN && await probe("haproxy", "-v") !== undefined;
 const IPV6 = NET && (() => {
   try {
@@ -55,6 +66,18 @@ const IPV6 = NET && (() => {
     return false;
   }
 })();
+/** A reset arrives as an error. Wine, which runs Windows' programs, makes an end of stream of it. */
+const RESETS_ARRIVE = NET && (!WINDOWS || await resetArrives());
+
+async function resetArrives(): Promise<boolean> {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const socket = createConnection((listener.addr as Deno.NetAddr).port, "127.0.0.1");
+  await once(socket, "connect");
+  using conn = await listener.accept();
+  const reading = conn.read(new Uint8Array(1));
+  socket.resetAndDestroy();
+  return await reading.then(() => false, () => true);
+}
 
 type TestBody = (t: Deno.TestContext) => Promise<void>;
 const netTest = (name: string, fn: TestBody) => Deno.test({ name, ignore: !NET, fn });
@@ -790,7 +813,9 @@ netTest(
   },
 );
 
-netTest("resets: in mid-work WARN, with nothing sent INFO, in the queue DEBUG", async () => {
+const resetTest = (name: string, fn: TestBody) => Deno.test({ name, ignore: !RESETS_ARRIVE, fn });
+
+resetTest("resets: in mid-work WARN, with nothing sent INFO", async () => {
   await using lab = new Lab();
   const busy = await reset(lab.port, REQUEST);
   const { level, message, client } = await lab.log.until("reset");
@@ -798,7 +823,13 @@ netTest("resets: in mid-work WARN, with nothing sent INFO, in the queue DEBUG", 
   includes(message, `${busy}: the client broke the connection: it crashed, or closed`);
   const silent = await reset(lab.port);
   assertEquals((await lab.log.until("left")).client, silent);
+  assertEquals(lab.log.of("WARN", "ERROR").length, 1);
+});
+
+netTest("resets in the queue: DEBUG, and the next client is served", async () => {
+  await using lab = new Lab();
   const first = await lab.visit();
+  await first.pass();
   for (let i = 0; i < 8; i++) {
     const socket = createConnection(lab.port, "127.0.0.1");
     await once(socket, "connect");
@@ -808,8 +839,11 @@ netTest("resets: in mid-work WARN, with nothing sent INFO, in the queue DEBUG", 
   using next = await lab.connect();
   first.conn.close();
   await next.greeting();
-  assertEquals((await lab.log.until("gone", 8)).level, "DEBUG");
-  assertEquals(lab.log.of("WARN", "ERROR").length, 1);
+  // Windows may hand such a client to the server all the same: then it has left.
+  const quiet = WINDOWS ? ["DEBUG gone", "INFO left"] : ["DEBUG gone"];
+  const seen = lab.log.entries.map(({ level, event }) => `${level} ${event}`);
+  assertEquals(seen.filter((each) => quiet.includes(each)).length, 8, seen.join("\n"));
+  assertEquals(lab.log.of("WARN", "ERROR"), []);
 });
 
 netTest("lingering close: with 16 MB under way the error is readable", async () => {
@@ -1024,7 +1058,7 @@ runTest("a server that is stopped for longer than a limit answers what has arriv
       })
     ),
   );
-}, UNIX);
+}, UNIX_SIGNALS);
 
 runTest("a server that is stopped does not blame a client that is half-way", async () => {
   const [server, port] = await startServer("--request-timeout", "0.4");
@@ -1036,7 +1070,7 @@ runTest("a server that is stopped does not blame a client that is half-way", asy
   server.child.kill("SIGCONT");
   await slowness(100); // The limit has not passed in the server's own time.
   await client.pass(REQUEST.subarray(9));
-}, UNIX);
+}, UNIX_SIGNALS);
 
 runTest("standard output that nobody reads for longer than a turn: all is answered", async () => {
   const [server, port] = await startServer("--turn-timeout", "0.5");
@@ -1048,7 +1082,7 @@ runTest("standard output that nobody reads for longer than a turn: all is answer
   for (let i = 0; i < count; i++) includes(await server.stdout.next(), "Connected: ");
   await sending;
   for (let i = 0; i < count; i++) assertEquals(await client.receive(), ACK);
-}, UNIX);
+});
 
 netTest(
   "a limit that fires while an answer is under way does not make the linger longer",
@@ -1195,6 +1229,11 @@ async function startServer(...args: string[]): Promise<[server: Process, port: n
   return [server, await portOf(server)];
 }
 
+/** How {@linkcode Process.stop} ends a server. Windows ends it at once, before its last line. */
+function stopped(out: string[], ...log: string[]): [code: number, string[], string[]] {
+  return UNIX_SIGNALS ? [0, out, log] : [1, out, []];
+}
+
 async function visit(port: number): Promise<Client> {
   const client = await Client.connect(port);
   await client.greeting();
@@ -1240,7 +1279,7 @@ runTest("the lab's transcript, of our client and of Python's, twice each", async
   }
   const count = clients.length * 2;
   const last = `INFO Served ${count} clients and ${count} requests`;
-  assertEquals(await server.stop(), [0, [], [last]]);
+  assertEquals(await server.stop(), stopped([], last));
 });
 
 // deno-fmt-ignore
@@ -1369,7 +1408,8 @@ runTest("no level hides the roster or the last line; WARN hides who left", async
     await using _ = server;
     await reset(port);
     await submit(ALICE, { port });
-    assertEquals(await server.stop(), [0, [ALICE_LINE], ["INFO Served 1 client and 1 request"]]);
+    const last = "INFO Served 1 client and 1 request";
+    assertEquals(await server.stop(), stopped([ALICE_LINE], last));
   }
 });
 
@@ -1444,12 +1484,16 @@ runTest("--log-format json: a record a line, the student's fields in it", async 
   const [warning, message] = await read(server.stderr);
   assertEquals(warning, { level: "WARN", event: "malformed", client: client.name });
   includes(message, client.name);
-  client.conn.close();
-  server.child.kill("SIGTERM");
-  const records = (await server.stderr.rest()).map((line) => JSON.parse(line));
-  const { level, event, message: last } = records.at(-1);
-  assertEquals([level, event, last], ["INFO", "stopped", "Served 1 client and 1 request"]);
 });
+
+runTest("--log-format json: the last line is a record, too", async () => {
+  await using server = Process.main("--port", "0", "--log-format", "json");
+  await server.stdout.next();
+  const [code, , [line]] = await server.stop();
+  const { level, event, message } = JSON.parse(line);
+  const last = "Served 0 clients and 0 requests";
+  assertEquals([code, level, event, message], [0, "INFO", "stopped", last]);
+}, UNIX_SIGNALS);
 
 runTest("--log-format json at level DEBUG: the wire has fields", async () => {
   await using server = Process.main("--port", "0", "--log-format", "json", "--log-level", "DEBUG");
@@ -1600,12 +1644,14 @@ os.execv(sys.argv[1], sys.argv[1:])`;
   }
   await sending;
   for (const _ of students) assertEquals(await client.receive(), ACK);
-}, PYTHON && UNIX);
+}, PYTHON);
 
 runTest("standard output gone: nobody is acknowledged, the server goes on", async () => {
   const [server, port] = await startServer();
   await using _ = server;
   await server.stdout.cancel();
+  // On Windows a read that has begun keeps the pipe open for one line more.
+  if (WINDOWS) await submit(ALICE, { port });
   for (let i = 0; i < 2; i++) {
     using client = await visit(port);
     await client.send(REQUEST);
@@ -1624,9 +1670,7 @@ runTest("standard error gone: the clients still count", async () => {
   assert(isError(await client.receive()));
   client.conn.close();
   await submit(ALICE, { port });
-  server.child.kill("SIGTERM");
-  const [{ code }, out] = await Promise.all([server.child.status, server.stdout.rest()]);
-  assertEquals([code, out], [0, [ALICE_LINE]]);
+  assertEquals(await server.stop(), stopped([ALICE_LINE]));
 });
 
 runTest("who is acknowledged is on the roster though the server is killed", async () => {
@@ -1688,7 +1732,7 @@ for (const signal of SIGNALS) {
       const last = "INFO Served 1 client and 1 request";
       assertEquals([code, out, err.at(-1)], [0, [ALICE_LINE], last]);
     }));
-  }, UNIX);
+  }, UNIX_SIGNALS);
 }
 
 runTest("signals at once are one, whatever their kinds; a later one ends it", async () => {
@@ -1708,7 +1752,7 @@ runTest("signals at once are one, whatever their kinds; a later one ends it", as
   await slowness(110); // a person needs longer for a second ^C
   assertEquals((await hurried.stop("SIGTERM"))[0], 1);
   assertEquals(await silent.receive().catch(() => undefined), undefined);
-}, UNIX);
+}, UNIX_SIGNALS);
 
 runTest("SIGTERM with a class in the queue: who is silent is let go at once", async () => {
   const [server, port] = await startServer("--keep-alive-timeout", "0");
@@ -1728,7 +1772,7 @@ runTest("SIGTERM with a class in the queue: who is silent is let go at once", as
     assertEquals(await waiting.receive().catch((error) => error.name), "ConnectionReset");
     waiting.conn.close();
   }
-}, UNIX);
+}, UNIX_SIGNALS);
 
 // `deno task start` finds its packages itself; with an import map the same line is a task, too.
 const quote = (args: string[]) => args.map((arg) => `'${arg}'`).join(" ");
@@ -1747,7 +1791,7 @@ for (const signal of SIGNALS) {
     await client.pass();
     client.conn.close();
     await task.stderr.until("INFO Served 1 client and 1 request");
-  }, SETSID && UNIX);
+  }, SETSID && UNIX_SIGNALS);
 }
 
 // --------------------------------------------------------------------------------- the client --
@@ -1889,7 +1933,7 @@ runTest("our client at a queue that is full: it says that it is not connected", 
     hints.join(),
   );
   for (const client of waiting) await client[Symbol.asyncDispose]();
-}, Deno.build.os === "linux");
+}, DROPPING_QUEUE);
 
 runTest("our client waits its turn, and says so after a second", async () => {
   await using lab = new Lab();
@@ -1917,7 +1961,6 @@ runTest(
     };
     // Our client is stopped while its acknowledgement comes: it is not told that it has failed.
     const stoppedClient = async () => {
-      if (!UNIX) return; // Windows has no SIGSTOP.
       using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
       const { port } = listener.addr as Deno.NetAddr;
       await using client = asClient(port);
@@ -1942,7 +1985,7 @@ runTest(
       client.conn.close();
       assertEquals((await server.end())[0], 0);
     };
-    await Promise.all([silentServer(), stoppedClient(), silentClient()]);
+    await Promise.all([silentServer(), ...UNIX_SIGNALS ? [stoppedClient(), silentClient()] : []]);
   },
 );
 
@@ -2077,7 +2120,7 @@ except OSError: pass`;
   assertEquals([level, client], ["WARN", name]);
   assertEquals(message, `${name}: its answers were left unread for 0.3 s`);
   assertEquals((await flood.end())[0], 0);
-}, PYTHON);
+}, PYTHON && SMALL_SEGMENTS);
 
 // Students that connect at once, and never hang up by themselves.
 const CLASS = `
@@ -2571,4 +2614,4 @@ soakTest("soak: 100,000 clients, one in ten misbehaves; nothing grows", async ()
   assertEquals((await warnings).at(-1), `INFO Served ${expected} clients and ${expected} requests`);
   assert(Math.abs(after - before) < 10);
   assert(Math.abs(openAfter - open) <= 1);
-});
+}, UNIX_SIGNALS);

@@ -1,8 +1,11 @@
 /**
- * Makes executables of the server for students, in `dist/`: `deno task compile`.
+ * Makes executables of the server for students, in `dist/`: `deno task compile`. Words behind it
+ * choose some of them by a part of their names: `deno task compile windows`.
  *
  * Deno fetches for each system the runtime that the executable begins with. Where one cannot be had,
- * the others are made all the same, and the exit status is 1.
+ * the others are made all the same, and the exit status is 1. Where Deno's server cannot be reached,
+ * the variable DENORT_BIN can name the file of a runtime (`denort`, from the releases of Deno). It is
+ * for one system, so name that system behind the task.
  *
  * @module
  */
@@ -37,17 +40,23 @@ function compile({ target, file }: Target): boolean {
       "main.ts",
     ],
     cwd: ROOT,
+    env: { NO_COLOR: "1", RUST_BACKTRACE: "0" }, // so that an error is a sentence
   }).outputSync();
   if (success) {
     console.log(`ok      ${file}`);
     return true;
   }
-  const lines = new TextDecoder().decode(stderr).trim().split("\n");
-  console.log(`FAILED  ${file}: ${lines.join(" ").replaceAll(/\s+/g, " ")}`);
+  const reason = new TextDecoder().decode(stderr).trim().replaceAll(/\s+/g, " ");
+  console.log(`FAILED  ${file}: ${reason}`);
   return false;
 }
 
 const wanted = TARGETS.filter(({ file }) => Deno.args.every((word) => file.includes(word)));
+if (wanted.length === 0) {
+  const files = TARGETS.map(({ file }) => file).join(", ");
+  console.error(`No executable has ${Deno.args.join(" and ")} in its name: there are ${files}`);
+  Deno.exit(2);
+}
 const made = wanted.filter(compile);
 console.log(`${made.length} of ${wanted.length} executables are in dist/`);
 Deno.exit(made.length === wanted.length ? 0 : 1);

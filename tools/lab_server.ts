@@ -83,7 +83,10 @@ export class LabServer implements AsyncDisposable {
     }
   }
 
-  /** Stops it as ^C does, and waits until it has ended and all that it printed is here. */
+  /**
+   * Stops it as ^C does, and waits until it has ended and all that it printed is here. Windows ends
+   * it at once: what it would still have printed is not there.
+   */
   async stop(): Promise<void> {
     try {
       this.#process.kill("SIGINT");

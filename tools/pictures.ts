@@ -116,6 +116,8 @@ async function drawSession(
     client.closeWrite();
     await client.untilEnd(PATIENCE_MS);
     client.close();
+    // Windows stops the server at once: its last record has to be here before.
+    await server.find(() => server.log.find((line) => line.includes('"by":"server"')));
   } finally {
     await server.stop();
   }
