@@ -102,8 +102,8 @@ export interface ServeOptions extends Partial<Settings> {
   /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
   /**
-   * Called with the requests that one read has brought, and with the client's address, before they
-   * are acknowledged. Prints the lab's lines if it is left out.
+   * Called with the requests that one read has brought, and with the client's address. They are
+   * acknowledged when it returns, and not if it throws. Prints the lab's lines if it is left out.
    */
   onRequests?: (students: Student[], client: string) => void;
   /** Where problems are reported. Standard error if it is left out. */
@@ -138,7 +138,14 @@ export interface LabServer {
  * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): LabServer {
-  const settings = { ...DEFAULTS, ...textPrinters(), logger: createLogger(), ...options };
+  const given = Object.entries(options).filter(([_, value]) => value !== undefined);
+  const settings = {
+    ...DEFAULTS,
+    ...textPrinters(),
+    logger: createLogger(),
+    signal: undefined as AbortSignal | undefined,
+    ...Object.fromEntries(given),
+  };
   const { hostname, port, backlog, logger, signal } = settings;
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const addr = listener.addr as Deno.NetAddr;
@@ -245,10 +252,16 @@ class AcceptLoop {
   }
 }
 
-// Whether an accept has failed because this client is gone, while the listener is all right. macOS
-// says EINVAL then, which Deno names TypeError.
+// Whether an accept has failed because this client is gone, while the listener is all right. EINVAL
+// is what macOS says then.
 function isAboutOneClient(error: Error): boolean {
-  return ["NotConnected", "ConnectionAborted", "ConnectionReset", "TypeError"].includes(error.name);
+  return ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"].includes(codeOf(error));
+}
+
+// The system's code of an error, such as ECONNRESET. Errors of the program have none.
+function codeOf(error: Error): string {
+  const { code = "" } = error as { code?: string };
+  return code;
 }
 
 function delay(ms: number): Promise<void> {
@@ -448,7 +461,8 @@ class Session {
   // #isOver, so that a request which has come already is still read.
   async #endBecauseOfStop(stoppedAt: number): Promise<void> {
     const isIdle = this.#wait.limit === IDLE_LIMIT;
-    if (isIdle && this.#isOver(stoppedAt, 0)) await this.#hangUp("closed", "the server stops");
+    const silentSince = Math.max(stoppedAt, this.#wait.since);
+    if (isIdle && this.#isOver(silentSince, 0)) await this.#hangUp("closed", "the server stops");
     if (this.#isOver(stoppedAt, GRACE_MS)) await this.#hangUp("stopping", "the server stops");
   }
 
@@ -1032,8 +1046,8 @@ function readField(fields: Record<string, unknown>, key: string): unknown {
   throw new Fault("refused", `${key} is missing, the dict has: ${keys}`);
 }
 
-/** A character that can be seen: no space, none of the kind C, and none that a font leaves out. */
-const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}]/u;
+/** A character that can be seen: no space or blank, none of the kind C, none that a font leaves out. */
+const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
 function checkVisible(text: string, key: string): string {
   if (VISIBLE.test(text)) return text;
@@ -1055,8 +1069,8 @@ function readId(fields: Record<string, unknown>, key: string): number | bigint |
   throw new Fault("refused", `${key} ${mustBe(`${INTEGER} or ${STRING}`, kindOfValue(value))}`);
 }
 
-// `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact up to 2
-// ** 53.
+// `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact as far as
+// Number.MAX_SAFE_INTEGER.
 function simplify(integer: number | bigint): number | bigint {
   const number = Number(integer);
   return Number.isSafeInteger(number) ? number : integer;
@@ -1095,6 +1109,9 @@ export interface SubmitOptions {
   onWaiting?: (waitingFor: WaitingFor) => void;
 }
 
+/** The least and the largest integer that MessagePack has: they take 64 bits. */
+const MIN_INTEGER = -(2n ** 63n);
+const MAX_INTEGER = 2n ** 64n - 1n;
 /** How long our client waits before it says what it waits for, in ms. */
 const HINT_MS = 1000;
 /** How long our client waits for the acknowledgement, in ms. */
@@ -1148,6 +1165,9 @@ class ServerConnection {
   async send(student: Student): Promise<void> {
     // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
     const sid = typeof student.sid === "number" ? BigInt(student.sid) : student.sid;
+    if (typeof sid === "bigint" && (sid < MIN_INTEGER || sid > MAX_INTEGER)) {
+      throw new Fault("answer", `sid needs more than 64 bits: give it as text, not ${sid}`);
+    }
     let request = encode({ ...student, sid });
     while (request.length > 0) request = request.subarray(await this.conn.write(request));
   }
@@ -1248,7 +1268,7 @@ function inspectLine(value: unknown): string {
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 // Characters that cannot be seen: also unassigned ones and the like (C), those that a font leaves
 // out, such as a zero-width space, and all spaces (Zs) but the ordinary one.
-const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]|(?! )\p{Zs}/gu;
+const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}/gu;
 
 // Each UTF-16 unit as \uXXXX.
 function escapeUnits(text: string): string {
@@ -1656,8 +1676,7 @@ function explain(error: Error, where: string, explanations: Explanations): strin
   if (NO_SUCH_NAME.test(error.message)) {
     return `There is no machine of the name in ${where}: see --host`;
   }
-  const { code = "" } = error as { code?: string };
-  const explanation = explanations[code];
+  const explanation = explanations[codeOf(error)];
   return explanation ? explanation(where) : `${where}: ${error.message}`;
 }
 

@@ -644,7 +644,7 @@ const FAULTS: [name: string, stream: Uint8Array, event: string, ...words: string
   ["a blank user name", but({ github_username: " \t\u00a0\n" }), "refused", "github_username is empty"],
   ["an empty id", but({ sid: "" }), "refused", "sid is empty"],
   ["a zero-width space as name", but({ student_name: "\u200b" }), "refused", "student_name is empty, nothing of it can be seen", '"\\u200b"'],
-  ["other names that nobody sees", but({ github_username: "\u2060\u00ad\u3164" }), "refused", "github_username is empty", '"\\u2060\\u00ad\\u3164"'],
+  ["other names that nobody sees", but({ github_username: "\u2060\u00ad\u3164\u2800" }), "refused", "github_username is empty", '"\\u2060\\u00ad\\u3164\\u2800"'],
   ["an invisible tag as id", but({ sid: "\u{e0061}" }), "refused", "sid is empty", '"\\udb40\\udc61"'],
   ["a no-break space in a key", encode({ "student_name\u00a0": "A" }), "refused", 'student_name is missing, the dict has: "student_name\\u00a0"'],
   ["a space behind a key", encode({ "student_name ": "A" }), "refused", 'the dict has: "student_name "'],
@@ -735,6 +735,9 @@ const STRANGERS: [name: string, stream: Uint8Array, ...words: string[]][] = [
   ["a pickle, protocol 3", bytes(0x80, 3, pickled), ...PICKLE],
   ["a pickle, protocol 4", bytes(0x80, 4, framed), ...PICKLE],
   ["a pickle, protocol 5", bytes(0x80, 5, framed), ...PICKLE],
+  ["a pickle of a list, protocol 0", bytes("(lp0\nI1\na."), ...PICKLE],
+  ["a pickle of a list, protocol 1", bytes("]q\0K\x01a."), ...PICKLE],
+  ["HTTP, for all", bytes("OPTIONS * HTTP/1.1\r\n\r\n"), "HTTP"],
   ["JSON", bytes(JSON.stringify(ALICE)), "JSON text", "json.dumps()"],
   ["indented JSON", bytes(JSON.stringify(ALICE, null, 4)), "JSON text"],
   ["a JSON list", bytes(JSON.stringify([ALICE])), "JSON text"],
@@ -758,6 +761,39 @@ table("strangers, by their first read", STRANGERS, async (_, stream, ...words) =
   assertEquals(await client.receive(), undefined);
   client.conn.close();
   await lab.check();
+});
+
+netTest("a stranger is looked for in the first read only", async () => {
+  await using lab = new Lab();
+  using client = await lab.visit();
+  await client.pass();
+  await client.send(bytes(JSON.stringify(ALICE)));
+  assert(isError(await client.receive()));
+  includes(await lab.warning(client, "not-a-map"), '7b "{"');
+});
+
+netTest("options that are undefined count as left out", async () => {
+  await using lab = new Lab({ maxMessageBytes: undefined, backlog: undefined });
+  await lab.check();
+});
+
+netTest("our client refuses an id of more than 64 bits, which cannot be sent", async () => {
+  const { failure, request } = await submitTo(encode({ clientid: 1 }), bytes(), 2n ** 64n);
+  assertEquals([failure, request], [
+    "sid needs more than 64 bits: give it as text, not 18446744073709551616",
+    undefined,
+  ]);
+});
+
+netTest("a roster that fails with a fault of ours is a fault of the server", async () => {
+  const onRequests = () => {
+    throw new Fault("usage", "a fault that no client can cause");
+  };
+  await using lab = new Lab({ onRequests });
+  using client = await lab.visit();
+  await client.send(REQUEST);
+  assertEquals((await client.receiveAll()).map(isError), [true]);
+  assertEquals((await lab.log.until("usage")).level, "ERROR");
 });
 
 // How a client goes: what it does once it is greeted; the record; whether the answers are read.
@@ -789,7 +825,10 @@ netTest(
   async () => {
     // macOS says EINVAL when a client has reset in the queue, and Deno names that TypeError.
     const { listen } = Deno;
-    const failures = [...new Array(10).fill(new TypeError("Invalid argument (os error 22)"))];
+    const invalid = Object.assign(new TypeError("Invalid argument (os error 22)"), {
+      code: "EINVAL",
+    });
+    const failures = [...new Array(10).fill(invalid)];
     Deno.listen = ((options: Deno.TcpListenOptions) => {
       const listener = listen(options);
       const accept = listener[Symbol.asyncIterator].bind(listener);
@@ -1735,6 +1774,26 @@ for (const signal of SIGNALS) {
   }, UNIX_SIGNALS);
 }
 
+runTest(
+  "a stop while a client is at work, with short pauses: it has its time to finish",
+  async () => {
+    const [server, port] = await startServer();
+    await using _ = server;
+    using client = await visit(port);
+    await client.pass();
+    server.child.kill("SIGTERM");
+    await server.stderr.until("the server stops");
+    const start = performance.now();
+    while (performance.now() - start < 1000) {
+      await client.pass();
+      await slowness(20);
+    }
+    assertEquals(await client.receiveAll(), []); // It is silent now, and is let go.
+    assertEquals((await server.end())[0], 0);
+  },
+  UNIX_SIGNALS,
+);
+
 runTest("signals at once are one, whatever their kinds; a later one ends it", async () => {
   const [server, port] = await startServer();
   await using _ = server;
@@ -2445,7 +2504,8 @@ function hasBadText(value: Plain): boolean {
 }
 
 const isVisible = (char: string) =>
-  /[\p{L}\p{M}\p{N}\p{P}\p{S}]/u.test(char) && !/\p{Default_Ignorable_Code_Point}/u.test(char);
+  /[\p{L}\p{M}\p{N}\p{P}\p{S}]/u.test(char) &&
+  !/[\p{Default_Ignorable_Code_Point}\u2800]/u.test(char);
 
 /** The second opinion on a request: the roster's entry, or nothing. */
 function readStudent(value: Plain): Student | undefined {
