@@ -69,7 +69,7 @@ export const DEFAULTS: Settings = {
 /** The lab's answer to a request. */
 const ACKNOWLEDGEMENT = 1;
 /** The most bytes that one read brings. */
-const READ_BYTES = 16384;
+const READ_BYTES = 65536;
 /** How often the clock ticks, in ms. All limits of time are counted in ticks. */
 const TICK_MS = 50;
 /** How long an answer waits behind the greeting if the client sends before it reads, in ms. */
@@ -759,30 +759,40 @@ function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number, maxBytes:
 /** How deep lists and dicts may be nested: `decode` calls itself for each level. */
 const MAX_DEPTH = 64;
 
+/** A list or dict of which some values are still to come. */
+interface OpenValue {
+  readonly isDict: boolean;
+  /** How many values are still to come in it. */
+  left: number;
+  /** How many lists and dicts are open, this one included. */
+  readonly depth: number;
+  /** The list or dict that this one is in. */
+  readonly outer: OpenValue | undefined;
+}
+
 /**
- * The lists and dicts that are open while we go over a message, the innermost one last. They say
- * how deep we are, and whether the next value is a key.
+ * The lists and dicts that are open while we go over a message. They say how deep we are, and
+ * whether the next value is a key.
  */
 class Nesting {
-  readonly #open: { isDict: boolean; left: number }[] = []; // `left`: values still to come in it
+  #innermost: OpenValue | undefined;
 
   /** Whether the next value is a key. A dict has two values for each pair: first the key. */
   expectsKey(): boolean {
-    const inner = this.#open.at(-1);
-    return inner !== undefined && inner.isDict && inner.left % 2 === 0;
+    const open = this.#innermost;
+    return open !== undefined && open.isDict && open.left % 2 === 0;
   }
 
   /** Counts a value. If it is a list or dict, `values` of its own follow. */
   count(isDict: boolean, values: number): void {
-    const outer = this.#open.at(-1);
+    const outer = this.#innermost;
     if (outer) outer.left--;
     if (values > 0) {
-      if (this.#open.length === MAX_DEPTH) {
-        throw new Fault("malformed", `nested over ${MAX_DEPTH} deep`);
-      }
-      this.#open.push({ isDict, left: values });
+      const depth = (outer?.depth ?? 0) + 1;
+      if (depth > MAX_DEPTH) throw new Fault("malformed", `nested over ${MAX_DEPTH} deep`);
+      this.#innermost = { isDict, left: values, depth, outer };
     }
-    while (this.#open.at(-1)?.left === 0) this.#open.pop();
+    while (this.#innermost?.left === 0) this.#innermost = this.#innermost.outer;
   }
 }
 
@@ -1276,9 +1286,10 @@ function escapeUnits(text: string): string {
   return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
 }
 
-// Text for a terminal. Letters of all scripts stay as they are.
+// Text for a terminal. Letters of all scripts stay as they are. To look first is faster: hardly a
+// text has anything to escape.
 function escapeUnsafe(text: string): string {
-  return text.replace(UNSAFE, escapeUnits);
+  return text.search(UNSAFE) < 0 ? text : text.replace(UNSAFE, escapeUnits);
 }
 
 // Text in quotes for a diagnosis: everything in it can be seen.
