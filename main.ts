@@ -744,10 +744,10 @@ function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number, maxBytes:
     checkKind(kind, nesting.expectsKey());
     missing--;
     const content = contentStart(bytes, at);
-    if (content > arrivedEnd) return content + missing; // The length field is not complete.
-    const values = countValues(bytes, at);
+    const isHeaderHere = content <= arrivedEnd; // The length field may be incomplete.
+    const values = isHeaderHere ? countValues(bytes, at) : 0;
     missing += values;
-    at = contentEnd(bytes, at); // This may be over `arrivedEnd`: then the loop ends.
+    at = isHeaderHere ? contentEnd(bytes, at) : content; // Over `arrivedEnd` the loop ends.
     if (at + missing > start + maxBytes) {
       throw new Fault("too-long", `over the limit of ${maxBytes} bytes (or no msgpack)`);
     }

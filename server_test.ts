@@ -423,6 +423,8 @@ Deno.test("framing: one byte over the limit is refused by the header alone", asy
     assertEquals(await frames([bytes(header, 0xc1)], limit), [[], "too-long"]);
     assertEquals(await frames([header.subarray(0, -1)], limit), [[], "more"]);
   }
+  // The length field alone is over the limit: no need to wait for it.
+  assertEquals(await frames([bytes(0xc6)], 3), [[], "too-long"]);
 });
 
 Deno.test("framing: nesting over 64, extension types and 0xc1 are refused", async () => {
