@@ -72,7 +72,7 @@ const ACKNOWLEDGEMENT = 1;
 const READ_BYTES = 65536;
 /** How often the clock ticks, in ms. All limits of time are counted in ticks. */
 const TICK_MS = 50;
-/** How long an answer waits behind the greeting if the client sends before it reads, in ms. */
+/** How long the server waits after the greeting if the client has sent too early, in ms. */
 const EARLY_MS = 20;
 /** How long the server waits for the client to close, after it has sent an error, in ms. */
 const LINGER_MS = 1000;
@@ -103,7 +103,8 @@ export interface ServeOptions extends Partial<Settings> {
   onListen?: (address: Deno.NetAddr) => void;
   /**
    * Called with the requests that one read has brought, and with the client's address. They are
-   * acknowledged when it returns, and not if it throws. Prints the lab's lines if it is left out.
+   * acknowledged when it returns, and not if it throws. It is not awaited, so it must not be async.
+   * Prints the lab's lines if it is left out.
    */
   onRequests?: (students: Student[], client: string) => void;
   /** Where problems are reported. Standard error if it is left out. */
@@ -138,16 +139,10 @@ export interface LabServer {
  * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): LabServer {
-  const given = Object.entries(options).filter(([_, value]) => value !== undefined);
-  const settings = {
-    ...DEFAULTS,
-    ...textPrinters(),
-    logger: createLogger(),
-    signal: undefined as AbortSignal | undefined,
-    ...Object.fromEntries(given),
-  };
-  const { hostname, port, backlog, logger, signal } = settings;
-  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
+  const { signal, logger = createLogger() } = options;
+  const settings = { ...DEFAULTS, ...textPrinters(), ...withoutUndefined(options) };
+  const { hostname, port, backlog: tcpBacklog } = settings;
+  const listener = Deno.listen({ hostname, port, tcpBacklog });
   const addr = listener.addr as Deno.NetAddr;
   settings.onListen(addr);
   const loop = new AcceptLoop(listener, {
@@ -160,6 +155,11 @@ export function serve(options: ServeOptions = {}): LabServer {
   if (signal?.aborted) loop.stop();
   signal?.addEventListener("abort", () => loop.stop());
   return { addr, finished };
+}
+
+// An option that is `undefined` counts as left out: it must not take the place of a default.
+function withoutUndefined(options: ServeOptions): object {
+  return Object.fromEntries(Object.entries(options).filter(([_, value]) => value !== undefined));
 }
 
 /** What all clients of a server share. */
@@ -274,9 +274,11 @@ function delay(ms: number): Promise<void> {
  * The visit of one client, from accept to close. `run` makes the steps of the lab. While it waits
  * for a read or a write, `tick` looks after the limits, and can end the visit by `#hangUp`:
  *
- * - If the client is told nothing, the connection is closed: the read or write of `run` fails.
- * - If it is told an error, only our side of the connection is ended. After its read `run` sees
- *   that the visit is over, and lingers.
+ * - A client that is told nothing: the connection is closed, so the read or write of `run` fails.
+ * - A client that is told an error: each side of a connection ends what it sends by itself. The
+ *   server sends the error and ends its side, so that the client finds the end behind the error.
+ *   The other side is still open. So the read of `run` waits until the client sends or closes. Then
+ *   `run` lingers: it drops what the client sends, until the client has closed or its time is over.
  *
  * The types `Wait` and `Limit`, the limits, and the table `ENDINGS` stand below the class.
  */
@@ -291,7 +293,7 @@ class Session {
   #wait: Wait = { limit: REQUEST_LIMIT, since: 0 }; // what the server waits for now
   #stoppedAt: number | undefined; // the tick at which the server was told to stop
   #hungUpAt: number | undefined; // the tick at which the server ended the visit
-  #isLingering = false; // The client was told something, and the connection is not closed yet.
+  #isLingering = false; // The visit is over, but the connection stays open until the client reads.
 
   constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
     const { hostname, port } = conn.remoteAddr;
@@ -301,25 +303,26 @@ class Session {
 
   async run(): Promise<void> {
     try {
-      this.#trace("accepted", () => ({ text: "accepted" }));
+      this.#trace("accepted", () => ({ text: "accepted" })); // The log shows it at level DEBUG.
       const firstRead = this.#framer.read(this.conn); // It begins before the greeting: see #greet.
       await this.#greet(firstRead);
       await this.#receive(firstRead);
       if (this.#isLingering) await this.#linger();
     } catch (error) {
-      // A read or a write has failed: the client is gone. Or `tick` has ended the visit and closed
-      // the connection; then #hangUp, which counts the first reason only, does nothing.
+      // A read or a write has failed. Either the client is gone; or `tick` has ended the visit and
+      // closed the connection, and then this call does nothing: only the first reason counts.
       await this.#endBroken(error);
     } finally {
       this.#close();
+      // The client's end has a record of its own, which #endOfStream writes.
       this.#trace("closed", () => ({ text: "closed by the server", by: "server" }));
     }
   }
 
   // Step 1. Most clients expect one message from each recv. A client that sends its request before
-  // it reads could get the greeting and the answer in one recv, and fail. To find out whether it
-  // has done so, we begin a read, do not wait for it, and greet. If the read has brought something
-  // by the time the greeting is sent, we wait for EARLY_MS before we go on to answer.
+  // it reads the greeting could get the greeting and the answer in one recv, and fail. To find out
+  // whether it has done so, `run` has begun a read and does not wait for it. If the read has
+  // brought something by the time the greeting is sent, we wait for EARLY_MS before we answer.
   async #greet(firstRead: Promise<Uint8Array | null>): Promise<void> {
     let isEarly = false;
     const note = (bytes: Uint8Array | null) => {
@@ -340,9 +343,10 @@ class Session {
     if (bytes === null) await this.#endOfStream();
   }
 
-  // Step 3. The framer keeps what each read brings; `bytes` is the last read, for the log and for
-  // words about it. All good requests that have come are printed, then acknowledged; only then
-  // comes the error about a wrong one behind them. Returns whether the client may go on.
+  // Step 3. The framer keeps what each read brings. `bytes` is what the last one has brought: the
+  // first read of a client may show that it is no client of the lab. All good requests that have
+  // come are printed, then acknowledged; only then comes the error about a wrong one behind them.
+  // Returns whether the client may go on.
   async #answer(bytes: Uint8Array): Promise<boolean> {
     this.#traceRead(bytes);
     if (this.#hungUpAt !== undefined) return false; // `tick` has ended the visit.
@@ -453,17 +457,9 @@ class Session {
 
   /** The server is told to stop: from now on the client has GRACE_MS to finish. */
   stop(): void {
+    if (this.#hungUpAt !== undefined) return; // Its visit is over already.
     this.#stoppedAt = this.#ticks;
     this.#report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
-  }
-
-  // A client that has its answer and is silent has nothing to finish. It gets only the two ticks of
-  // #isOver, so that a request which has come already is still read.
-  async #endBecauseOfStop(stoppedAt: number): Promise<void> {
-    const isIdle = this.#wait.limit === IDLE_LIMIT;
-    const silentSince = Math.max(stoppedAt, this.#wait.since);
-    if (isIdle && this.#isOver(silentSince, 0)) await this.#hangUp("closed", "the server stops");
-    if (this.#isOver(stoppedAt, GRACE_MS)) await this.#hangUp("stopping", "the server stops");
   }
 
   // Whether `ms` have passed since the tick with the number `since`. Ticks are counted, and not the
@@ -475,6 +471,17 @@ class Session {
     return (this.#ticks - since - 2) * TICK_MS >= ms;
   }
 
+  // The other limits count on after the stop. A client that has its answer and is silent has
+  // nothing to finish: it is closed at once. At once means 0 ms in #isOver, which is two ticks,
+  // after the stop or after the answer, whichever is later; so a request that has come already is
+  // still read.
+  async #endBecauseOfStop(stoppedAt: number): Promise<void> {
+    const isIdle = this.#wait.limit === IDLE_LIMIT;
+    const silentSince = Math.max(stoppedAt, this.#wait.since);
+    if (isIdle && this.#isOver(silentSince, 0)) await this.#hangUp("closed", "the server stops");
+    if (this.#isOver(stoppedAt, GRACE_MS)) await this.#hangUp("stopping", "the server stops");
+  }
+
   #waitFor(limit: Limit): void {
     this.#wait = { limit, since: this.#ticks };
   }
@@ -483,10 +490,13 @@ class Session {
   // we closed the connection while bytes are unread, the kernel would send a reset, and the client
   // could lose the error that we have sent. Therefore a client that is told something is not closed
   // yet: we end only our side of the connection, and linger.
+  //
+  // When `tick` calls this, `run` may be sending. The kernel then gets the error after what it has
+  // taken of the acknowledgements. Each of these is one byte, so none is cut.
   async #hangUp(event: string, text: string): Promise<void> {
     if (this.#hungUpAt !== undefined) return;
     this.#hungUpAt = this.#ticks;
-    const { level, isTold } = ENDINGS[event] ?? ENDINGS.bug;
+    const { level, isTold } = ENDINGS[event] ?? ENDINGS.bug; // The Fault may be of `onRequests`.
     this.#report(level, event, text);
     if (!isTold) {
       this.#close();
@@ -518,7 +528,7 @@ class Session {
     this.context.log(level, `${client}: ${text}`, { event, client });
   }
 
-  // A record of the wire, for a class to look at. It costs nothing where the log does not show it.
+  // A record of the wire, for a class to look at. `describe` is called only if the log shows it.
   #trace(step: string, describe: () => WireRecord): void {
     if (!this.context.isTraced) return;
     const client = this.#address;
@@ -533,6 +543,7 @@ class Session {
     });
   }
 
+  // `decode` cannot fail here: the framer has let through only what it takes.
   #traceReceived(message: Uint8Array): void {
     this.#trace("received", () => describeValue("received", message, decode(message)));
   }
@@ -647,7 +658,7 @@ export class Fault extends Error {
   }
 }
 
-/** A message may name what a client sent, which can be long. One recv should bring all of it. */
+/** The text of a fault may quote what a client sent, which can be long. It is cut here. */
 const MAX_FAULT_LENGTH = 400;
 
 // ----------------------------------------------------------------------------- the framing --
@@ -731,7 +742,9 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
 // For example, the bytes 92 01 a1 78 are the list [1, "x"]. The header 92 says that two values
 // follow, so two are missing. After 01 one is missing. The header a1 says that one byte follows,
 // which is 78, and after that none is missing. If only 92 01 has come, the list takes one byte more
-// at the least.
+// at the least. A header may be cut, too: da says that two bytes with the length of a string
+// follow. If only da 01 has come, nobody knows yet how long the string is, and it ends after the
+// header at the least.
 //
 // Throws as soon as the headers say that the value is longer than `maxBytes`, and if it has what no
 // message of the lab has.
@@ -743,11 +756,10 @@ function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number, maxBytes:
     const kind = kindOf(bytes, at);
     checkKind(kind, nesting.expectsKey());
     missing--;
-    const content = contentStart(bytes, at);
-    const isHeaderHere = content <= arrivedEnd; // The length field may be incomplete.
-    const values = isHeaderHere ? countValues(bytes, at) : 0;
+    const isHeaderWhole = headerEnd(bytes, at) <= arrivedEnd;
+    const values = isHeaderWhole ? countValues(bytes, at) : 0;
     missing += values;
-    at = isHeaderHere ? contentEnd(bytes, at) : content; // Over `arrivedEnd` the loop ends.
+    at = isHeaderWhole ? dataEnd(bytes, at) : headerEnd(bytes, at);
     if (at + missing > start + maxBytes) {
       throw new Fault("too-long", `over the limit of ${maxBytes} bytes (or no msgpack)`);
     }
@@ -818,15 +830,16 @@ const EXTENSION = "an extension type";
 const UNUSED = "the byte c1, which MessagePack never uses";
 
 /**
- * A format of the MessagePack specification. A value begins with one byte, which says its format.
- * For some formats a length field follows. A list or dict is followed by its values.
+ * A format of the MessagePack specification. A value begins with a header: one byte, which says the
+ * format, and for some formats a length field. Data may follow. A list or dict has no data of its
+ * own: its values follow the header.
  */
 interface Format {
   /** The first byte; the row is for all bytes from here up to the next row. */
   readonly first: number;
   /** What it is, in words. */
   readonly kind: string;
-  /** How many bytes of data always follow the first byte. */
+  /** How many bytes of data always follow the header. */
   readonly dataBytes?: number;
   /** The width of the length field in bytes. Without one, a length is in the first byte. */
   readonly lengthBytes?: number;
@@ -876,8 +889,8 @@ function kindOf(bytes: Uint8Array, at = 0): string {
   return FORMAT_OF[bytes[at]].kind;
 }
 
-// The index after the first byte and the length field of the value that begins at `at`.
-function contentStart(bytes: Uint8Array, at: number): number {
+// The index after the header of the value that begins at `at`.
+function headerEnd(bytes: Uint8Array, at: number): number {
   return at + 1 + FORMAT_OF[bytes[at]].lengthBytes;
 }
 
@@ -890,12 +903,11 @@ function readLength(bytes: Uint8Array, at: number): number {
   return length;
 }
 
-// The index after the data of the value that begins at `at`. A list or dict has no data of its own:
-// the values in it follow there.
-function contentEnd(bytes: Uint8Array, at: number): number {
+// The index after the header and the data of the value that begins at `at`.
+function dataEnd(bytes: Uint8Array, at: number): number {
   const { kind, dataBytes } = FORMAT_OF[bytes[at]];
   const isCounted = kind === STRING || kind === BYTES;
-  return contentStart(bytes, at) + (isCounted ? readLength(bytes, at) : dataBytes);
+  return headerEnd(bytes, at) + (isCounted ? readLength(bytes, at) : dataBytes);
 }
 
 // How many values are in the list or dict that begins at `at`: a pair is two values.
@@ -926,8 +938,9 @@ interface Stranger {
 const USE_PICKLE_PY = "use msgpack, or put the lab's pickle.py beside the program";
 // deno-fmt-ignore
 const STRANGERS: Stranger[] = [
-  { begins: /^\x80[\cB-\cE]/, name: "a Python pickle", advice: USE_PICKLE_PY }, // protocols 2 to 5
-  { begins: /^\([dl]p\d|^[\]}]q\0/, name: "a Python pickle", advice: USE_PICKLE_PY }, // 0 and 1
+  { begins: /^\x80[\cB-\cE]/, name: "a Python pickle", advice: USE_PICKLE_PY }, // 80 04: version 4
+  { begins: /^\([dl]p\d/, name: "a Python pickle", advice: USE_PICKLE_PY }, // version 0, such as (dp0
+  { begins: /^[\]}]q\0/, name: "a Python pickle", advice: USE_PICKLE_PY }, // version 1, such as }q\0
   { begins: /^\s*[[{(]\s*'/, name: "the text of a Python dict", advice: `${HOW_TO_PACK}, not str() or repr()` },
   { begins: /^\s*[[{"]/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` },
   { begins: /^[A-Z]{3,7} (\/|\*|\w+:)|^HTTP\//, name: "HTTP", advice: "use a socket and msgpack.packb(d)" },
@@ -961,10 +974,11 @@ function parseRequest(message: Uint8Array): Student {
 function notADict(message: Uint8Array): Fault {
   const kind = kindOf(message);
   const what = kind === INTEGER ? "a number, a length or plain text" : kind; // "A" is the number 65
-  const packed = message.subarray(contentStart(message, 0)); // Maybe it was packed twice.
-  let advice = recognize(packed) ?? `${HOW_TO_PACK}, packed once and alone`;
+  let advice = `${HOW_TO_PACK}, packed once and alone`;
   if (kind === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT) {
     advice = "this is the server's acknowledgement, which must not be sent back";
+  } else if (kind === STRING || kind === BYTES) { // such as packb(json.dumps(d))
+    advice = recognize(message.subarray(headerEnd(message, 0))) ?? advice;
   }
   return new Fault("not-a-map", `${EXPECTED}, but ${what} came: ${advice} (${dump(message)})`);
 }
@@ -974,8 +988,8 @@ function notADict(message: Uint8Array): Fault {
 function checkTexts(message: Uint8Array): void {
   let at = 0;
   while (at < message.length) {
-    const start = contentStart(message, at);
-    const end = contentEnd(message, at);
+    const start = headerEnd(message, at);
+    const end = dataEnd(message, at);
     if (kindOf(message, at) === STRING && !isAscii(message, start, end)) {
       checkText(message, start, end);
     }
@@ -983,6 +997,7 @@ function checkTexts(message: Uint8Array): void {
   }
 }
 
+// Nearly all texts are ASCII, which is UTF-8, too. A TextDecoder is slow for such short texts.
 function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
   for (let i = start; i < end; i++) {
     if (bytes[i] >= 0x80) return false;
@@ -1032,11 +1047,11 @@ interface Pair {
 // fault.
 function pairsOf(message: Uint8Array): Pair[] {
   const pairs: Pair[] = [];
-  let at = contentStart(message, 0);
+  let at = headerEnd(message, 0);
   while (at < message.length) {
     const valueStart = skipValue(message, at);
     const valueEnd = skipValue(message, valueStart);
-    const key = lenientDecoder.decode(message.subarray(contentStart(message, at), valueStart));
+    const key = lenientDecoder.decode(message.subarray(headerEnd(message, at), valueStart));
     pairs.push({ key, valueStart, valueEnd });
     at = valueEnd;
   }
@@ -1056,7 +1071,7 @@ function readField(fields: Record<string, unknown>, key: string): unknown {
   throw new Fault("refused", `${key} is missing, the dict has: ${keys}`);
 }
 
-/** A character that can be seen: no space or blank, none of the kind C, none that a font leaves out. */
+/** A character that can be seen: no space, none of the kind C, none that a font leaves out. */
 const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
 function checkVisible(text: string, key: string): string {
@@ -1075,12 +1090,12 @@ function readId(fields: Record<string, unknown>, key: string): number | bigint |
   const value = readField(fields, key);
   if (typeof value === "string") return checkVisible(value, key);
   if (typeof value === "bigint") return simplify(value);
-  if (typeof value === "number" && Number.isSafeInteger(value)) return value;
+  if (Number.isSafeInteger(value)) return value as number; // A float such as 5.0 is one, too.
   throw new Fault("refused", `${key} ${mustBe(`${INTEGER} or ${STRING}`, kindOfValue(value))}`);
 }
 
-// `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact as far as
-// Number.MAX_SAFE_INTEGER.
+// `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact as far
+// as Number.MAX_SAFE_INTEGER.
 function simplify(integer: number | bigint): number | bigint {
   const number = Number(integer);
   return Number.isSafeInteger(number) ? number : integer;
@@ -1166,8 +1181,10 @@ class ServerConnection {
     const { message, arrived } = await this.#nextMessage("greeting");
     const clientid = readClientId(message);
     if (clientid === undefined) throw notTheLabs("greeting", message, arrived);
-    if (this.#framer.pending().length > 0) {
-      throw new Fault("answer", `the server did not wait for the request: ${dump(arrived)}`);
+    if (this.#framer.pending().length > 0) { // Such as an error: it took too long.
+      const what = "answer before the request";
+      const early = await this.#nextMessage(what);
+      throw notTheLabs(what, early.message, early.arrived);
     }
     return clientid;
   }
@@ -1185,6 +1202,7 @@ class ServerConnection {
   async receiveAcknowledgement(): Promise<void> {
     const seconds = ACKNOWLEDGEMENT_MS / 1000;
     const text = `the server has the request, but no acknowledgement in ${seconds} s`;
+    // `tooLate` is a promise that brings no value. The clock rejects it when the time is over.
     const { promise: tooLate, reject } = Promise.withResolvers<never>();
     const cancel = afterRunning(ACKNOWLEDGEMENT_MS, () => reject(new Fault("answer", text)));
     try { // What comes first counts: the message, or the end of the time.
@@ -1214,7 +1232,8 @@ class ServerConnection {
   }
 }
 
-// The id in a greeting; nothing if it is no greeting of the lab.
+// The id in a greeting; nothing if it is no greeting of the lab. `decode` makes the same number of
+// the integer 5 and of the float 5.0, so we look at the bytes of the value.
 function readClientId(message: Uint8Array): number | bigint | undefined {
   if (kindOf(message) !== DICT) return undefined;
   const pair = pairsOf(message).find(({ key }) => key === "clientid");
@@ -1311,9 +1330,10 @@ const BUFFERED_BYTES = 1000;
 const NO_BYTES = new Uint8Array();
 const isUnixTerminal = Deno.stdout.isTerminal() && Deno.build.os !== "windows";
 
-// Prints whole lines on standard output. A write to an output that is full waits, as a rule. But
-// npx makes pipes where it fails instead, and a program can leave such a terminal behind. Deno says
-// then that the write would block, but not how much was taken; and nothing may be printed twice.
+// Prints whole lines on standard output. A write to an output that is full waits, as a rule. But an
+// output can be non-blocking: then the write fails at once, and has to be tried again. The pipes of
+// npx are so, and so is a terminal that another program has left in this mode. When a write fails,
+// Deno does not say how many bytes were taken before; and nothing may be printed twice.
 function printLines(lines: string): void {
   if (isUnixTerminal) printOnTerminal(lines);
   else printOnPipe(textEncoder.encode(lines + "\n"));
@@ -1332,16 +1352,18 @@ function printOnPipe(bytes: Uint8Array): void {
   }
 }
 
-// A terminal may take a part of a piece. But Deno keeps the rest of a small piece without an end of
-// line in its own buffer, and sends it with the next write, which may be empty. So a piece is
-// written once, and if the terminal is full, we write nothing until that succeeds. The end of a
-// line is one byte, which is taken or not.
+// A terminal may take a part of a piece. For example, it takes 200 bytes of 600, and is full. Deno
+// puts a small piece without an end of line into a buffer before it writes. So the write fails, but
+// the other 400 bytes stay in the buffer, and Deno sends them before all that is written later. We
+// must not write the piece again: we write no bytes at all, until such a write succeeds. Then the
+// 400 bytes are out. The end of the line is a piece of its own: one byte is taken or not.
 function printOnTerminal(lines: string): void {
   for (const line of lines.split("\n")) {
     const bytes = textEncoder.encode(line);
     for (let start = 0; start < bytes.length; start += BUFFERED_BYTES) {
       const count = tryToWrite(Deno.stdout, bytes.subarray(start, start + BUFFERED_BYTES));
-      if (count === undefined) writeOnce(Deno.stdout, NO_BYTES);
+      const isFull = count === undefined;
+      if (isFull) writeOnce(Deno.stdout, NO_BYTES);
     }
     writeAll(Deno.stdout, NEW_LINE);
   }
@@ -1353,6 +1375,7 @@ function writeAll(out: Output, bytes: Uint8Array): void {
 }
 
 // Writes once, and waits for that as long as the output is full. Returns how many bytes it took.
+// The whole program waits, and hears no signal: before a line is printed, nothing else may be done.
 function writeOnce(out: Output, bytes: Uint8Array): number {
   let count = tryToWrite(out, bytes);
   while (count === undefined) {
@@ -1563,13 +1586,13 @@ function parseOption({ name, preset, parse }: Option, given: unknown): string | 
   return parse(typed, name);
 }
 
-// What was typed for each option, as text.
+// What was typed for each option, as text. `deno task` and npm may hand their own `--` on.
 function splitArguments(options: Option[], args: string[]): Record<string, unknown> {
   const names = options.map(({ name }) => name);
   return parseArgs(args.filter((arg) => arg !== "--"), {
     string: names,
     unknown: (arg) => {
-      if (arg === "") return; // An option before it has this empty value: parseOption tells.
+      if (arg === "") return; // As in `--port ""`. parseOption will see that the value is missing.
       throw usageFault(describeUnknown(arg, args[args.indexOf(arg) - 1] ?? "", names));
     },
   });
@@ -1654,6 +1677,11 @@ function parseStudentId(typed: string): bigint | string {
 /** What an error of the system means to the person at the terminal, by the error's code. */
 type Explanations = Record<string, (where: string) => string>;
 
+const serverHasClosed = (where: string) =>
+  `The server at ${where} has closed: its own window says why`;
+const isForbidden = (where: string) =>
+  `This machine may not connect to ${where}: does a firewall forbid it?`;
+
 // deno-fmt-ignore
 const SERVER_ERRORS: Explanations = {
   EADDRINUSE: (where) => `The port of ${where} is in use: end the other server, or choose with --port`,
@@ -1664,21 +1692,21 @@ const SERVER_ERRORS: Explanations = {
 // deno-fmt-ignore
 const CLIENT_ERRORS: Explanations = {
   ECONNREFUSED: (where) => `No server at ${where}: start it first, or say with --host and --port where it is`,
-  ECONNRESET: (where) => `The server at ${where} has closed: its own window says why`,
-  ECONNABORTED: (where) => `The server at ${where} has closed: its own window says why`,
-  ENOTCONN: (where) => `The server at ${where} has closed: its own window says why`,
-  EPIPE: (where) => `The server at ${where} has closed: its own window says why`,
+  ECONNRESET: serverHasClosed,
+  ECONNABORTED: serverHasClosed,
+  ENOTCONN: serverHasClosed,
+  EPIPE: serverHasClosed,
   EADDRNOTAVAIL: (where) => `${where} is no address to connect to: say --host 127.0.0.1 for this machine`,
   ETIMEDOUT: (where) => `Nobody answers at ${where}: is the server's machine on, and is --host its address?`,
   EHOSTUNREACH: (where) => `No way to the machine of ${where}: is it on, and is --host its address?`,
   ENETUNREACH: (where) => `No network leads to ${where}: is this machine connected, and is --host right?`,
   EINVAL: (where) => `${where} is no address to connect to: one that begins with fe80: needs its zone behind a %`,
-  EACCES: (where) => `This machine may not connect to ${where}: does a firewall forbid it?`,
-  EPERM: (where) => `This machine may not connect to ${where}: does a firewall forbid it?`,
+  EACCES: isForbidden,
+  EPERM: isForbidden,
 };
 
-// How the system says that nobody has this name. Windows says it in the words of each language, with
-// the same numbers.
+// How the system says that nobody has this name. Windows says it in the words of each language,
+// with the same numbers.
 const NO_SUCH_NAME = /^failed to lookup address|\(os error 1100[1-4]\)$/;
 
 // One line for the person at the terminal: what to do.
