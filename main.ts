@@ -1436,7 +1436,8 @@ function toJson(fields: object): string {
   return escapeUnsafe(text);
 }
 
-// @std's own handler for the console writes to standard output, which is for the lab's lines.
+// @std's own handler for the console writes to standard output, which is for the lab's lines. Deno
+// has no buffer for standard error, so writeAll writes nothing twice, not even on a terminal.
 class StderrHandler extends BaseHandler {
   override log(line: string): void {
     try {
