@@ -72,7 +72,7 @@ const ACKNOWLEDGEMENT = 1;
 const READ_BYTES = 65536;
 /** How often the clock ticks, in ms. All limits of time are counted in ticks. */
 const TICK_MS = 50;
-/** How long the server waits after the greeting if the client has sent too early, in ms. */
+/** How long the first answer waits if the client has sent before it was greeted, in ms. */
 const EARLY_MS = 20;
 /** How long the server waits for the client to close, after it has sent an error, in ms. */
 const LINGER_MS = 1000;
@@ -279,6 +279,7 @@ function delay(ms: number): Promise<void> {
  *   server sends the error and ends its side, so that the client finds the end behind the error.
  *   The other side is still open. So the read of `run` waits until the client sends or closes. Then
  *   `run` lingers: it drops what the client sends, until the client has closed or its time is over.
+ *   #hangUp says why.
  *
  * The types `Wait` and `Limit`, the limits, and the table `ENDINGS` stand below the class.
  */
@@ -451,7 +452,6 @@ class Session {
       if (ms === 0 || !this.#isOver(since, ms)) continue;
       const came = plural(this.#framer.pending().length, "byte");
       await this.#hangUp(limit.event, limit.sentence(ms / 1000, came));
-      return;
     }
   }
 
@@ -496,7 +496,8 @@ class Session {
   async #hangUp(event: string, text: string): Promise<void> {
     if (this.#hungUpAt !== undefined) return;
     this.#hungUpAt = this.#ticks;
-    const { level, isTold } = ENDINGS[event] ?? ENDINGS.bug; // The Fault may be of `onRequests`.
+    // The table does not have the event of a Fault that somebody's own `onRequests` throws.
+    const { level, isTold } = ENDINGS[event] ?? ENDINGS.bug;
     this.#report(level, event, text);
     if (!isTold) {
       this.#close();
@@ -925,7 +926,7 @@ type Value = Parameters<typeof encode>[0];
 
 const EXPECTED = "expected a dict with the keys student_name, github_username and sid";
 const HOW_TO_PACK = "send msgpack.packb(d), where d is a dict with the three keys";
-const NO_ENCODE = "leave out .encode()";
+const NO_ENCODE = "leave out .encode()"; // Older packers make a string of the bytes it gives.
 
 /** Data of another program that clients send by mistake. */
 interface Stranger {
@@ -973,7 +974,9 @@ function parseRequest(message: Uint8Array): Student {
 
 function notADict(message: Uint8Array): Fault {
   const kind = kindOf(message);
-  const what = kind === INTEGER ? "a number, a length or plain text" : kind; // "A" is the number 65
+  // The first byte of plain text is a number in MessagePack: "A" is 65. So is one of a length in
+  // front of the request.
+  const what = kind === INTEGER ? "a number, a length or plain text" : kind;
   let advice = `${HOW_TO_PACK}, packed once and alone`;
   if (kind === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT) {
     advice = "this is the server's acknowledgement, which must not be sent back";
@@ -1181,7 +1184,8 @@ class ServerConnection {
     const { message, arrived } = await this.#nextMessage("greeting");
     const clientid = readClientId(message);
     if (clientid === undefined) throw notTheLabs("greeting", message, arrived);
-    if (this.#framer.pending().length > 0) { // Such as an error: it took too long.
+    // A client that was paused (^Z, a laptop that sleeps) may find the error of a timeout here.
+    if (this.#framer.pending().length > 0) {
       const what = "answer before the request";
       const early = await this.#nextMessage(what);
       throw notTheLabs(what, early.message, early.arrived);
@@ -1352,18 +1356,22 @@ function printOnPipe(bytes: Uint8Array): void {
   }
 }
 
-// A terminal may take a part of a piece. For example, it takes 200 bytes of 600, and is full. Deno
-// puts a small piece without an end of line into a buffer before it writes. So the write fails, but
-// the other 400 bytes stay in the buffer, and Deno sends them before all that is written later. We
-// must not write the piece again: we write no bytes at all, until such a write succeeds. Then the
-// 400 bytes are out. The end of the line is a piece of its own: one byte is taken or not.
+// A terminal may take a part of a piece, and fail then. For example, a piece has 600 bytes:
+//
+// - Deno copies it into a buffer of its own, as it does with each small piece that has no end of
+//   line. Then it sends the buffer to the terminal.
+// - The terminal takes 200 bytes and is full. The write fails, and 400 bytes stay in the buffer.
+// - To write the piece again would double 200 bytes. But each write, even one of no bytes, begins
+//   with what is in the buffer. So we write no bytes, until that succeeds.
+//
+// The end of a line is written alone: of one byte, nothing is taken or all.
 function printOnTerminal(lines: string): void {
   for (const line of lines.split("\n")) {
     const bytes = textEncoder.encode(line);
     for (let start = 0; start < bytes.length; start += BUFFERED_BYTES) {
       const count = tryToWrite(Deno.stdout, bytes.subarray(start, start + BUFFERED_BYTES));
       const isFull = count === undefined;
-      if (isFull) writeOnce(Deno.stdout, NO_BYTES);
+      if (isFull) writeWhenPossible(Deno.stdout, NO_BYTES);
     }
     writeAll(Deno.stdout, NEW_LINE);
   }
@@ -1371,12 +1379,13 @@ function printOnTerminal(lines: string): void {
 
 function writeAll(out: Output, bytes: Uint8Array): void {
   let written = 0;
-  while (written < bytes.length) written += writeOnce(out, bytes.subarray(written));
+  while (written < bytes.length) written += writeWhenPossible(out, bytes.subarray(written));
 }
 
-// Writes once, and waits for that as long as the output is full. Returns how many bytes it took.
-// The whole program waits, and hears no signal: before a line is printed, nothing else may be done.
-function writeOnce(out: Output, bytes: Uint8Array): number {
+// Writes as soon as the output is not full, and returns how many bytes it took. Until then the
+// whole program waits, and hears no signal: no request may be acknowledged whose line is not
+// printed.
+function writeWhenPossible(out: Output, bytes: Uint8Array): number {
   let count = tryToWrite(out, bytes);
   while (count === undefined) {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // Sleeps for 1 ms.
