@@ -1472,6 +1472,78 @@ runTest("no level hides the roster or the last line; WARN hides who left", async
   }
 });
 
+/** The level DEBUG shows the first bytes of a message only. */
+const SHOWN_BYTES = 16;
+const ALICE_AS_SHOWN = Deno.inspect(ALICE, { breakLength: Infinity });
+
+/** The first bytes of a message in hexadecimal, with a space between two bytes. */
+function hexAsShown(message: Uint8Array): string {
+  const first = message.subarray(0, SHOWN_BYTES);
+  return first.toHex().replace(/..(?!$)/g, "$& ");
+}
+
+/** The first bytes of a message as text: a dot is a byte that is no visible character of ASCII. */
+function textAsShown(message: Uint8Array): string {
+  const first = message.subarray(0, SHOWN_BYTES);
+  const isVisibleAscii = (byte: number) => byte > 31 && byte < 127;
+  return Array.from(first, (b) => isVisibleAscii(b) ? String.fromCharCode(b) : ".").join("");
+}
+
+/** A message in a line of the level DEBUG: its length, its first bytes, and these as text. */
+function bytesAsShown(message: Uint8Array): string {
+  const more = message.length > SHOWN_BYTES ? " ..." : "";
+  return `${message.length} bytes: ${hexAsShown(message)}${more} "${textAsShown(message)}"`;
+}
+
+/** The lines up to the one that ends with this text, or all if there is none. */
+async function linesUpTo(lines: Lines, ending: string): Promise<string[]> {
+  const seen: string[] = [];
+  for (;;) {
+    const line = await lines.next();
+    if (line === undefined) return seen;
+    seen.push(line);
+    if (line.endsWith(ending)) return seen;
+  }
+}
+
+/** The lines of a client that was accepted and greeted. */
+function linesOfGreeting({ name, id }: Client): string[] {
+  const greeting = bytesAsShown(encode({ clientid: id }));
+  return [
+    `DEBUG ${name}: accepted`,
+    `DEBUG ${name}: send ${greeting}, which is { clientid: ${id} }`,
+  ];
+}
+
+/** The lines of a client that was acknowledged once and then hung up. */
+function linesOfSession(client: Client): string[] {
+  const { name } = client;
+  return [
+    ...linesOfGreeting(client),
+    `DEBUG ${name}: recv brought ${REQUEST.length} bytes`,
+    `DEBUG ${name}: received ${bytesAsShown(REQUEST)}, which is ${ALICE_AS_SHOWN}`,
+    `DEBUG ${name}: send 1 byte: 01 ".", which is 1`,
+    `DEBUG ${name}: recv brought the end: the client sends no more`,
+    `DEBUG ${name}: closed by the client`,
+    `DEBUG ${name}: closed by the server`,
+  ];
+}
+
+/** The lines of a client that sent the byte c1, and three bytes after it was refused. */
+function linesOfFault(client: Client): string[] {
+  const { name } = client;
+  const error = "the byte c1, which MessagePack never uses: the lab has none";
+  const refusal = bytesAsShown(encode({ error }));
+  return [
+    ...linesOfGreeting(client),
+    `DEBUG ${name}: recv brought 1 byte`,
+    `WARN ${name}: ${error}`,
+    `DEBUG ${name}: send ${refusal}, which is { error: "${error}" }`,
+    `DEBUG ${name}: recv brought 3 bytes`,
+    `DEBUG ${name}: closed by the server`,
+  ];
+}
+
 runTest("the wire at level DEBUG: one session and one fault, line by line", async () => {
   const [server, port] = await startServer("--log-level", "DEBUG");
   await using _ = server;
@@ -1483,37 +1555,8 @@ runTest("the wire at level DEBUG: one session and one fault, line by line", asyn
   await mallory.receiveAll();
   await mallory.send(1, 2, 3);
   mallory.conn.close();
-  const seen: (string | undefined)[] = [];
-  const last = `${mallory.name}: closed by the server`;
-  do seen.push(await server.stderr.next()); while (!seen.at(-1)?.endsWith(last));
-  const show = (bytes: Uint8Array) => {
-    const first = bytes.subarray(0, 16);
-    const text = Array.from(first, (b) => b > 31 && b < 127 ? String.fromCharCode(b) : ".");
-    const hex = first.toHex().replace(/..(?!$)/g, "$& ") + (bytes.length > 16 ? " ..." : "");
-    return `${bytes.length} bytes: ${hex} "${text.join("")}"`;
-  };
-  const greeted = (client: Client) => [
-    `DEBUG ${client.name}: accepted`,
-    `DEBUG ${client.name}: send ${show(encode({ clientid: client.id }))}, ` +
-    `which is { clientid: ${client.id} }`,
-  ];
-  const error = "the byte c1, which MessagePack never uses: the lab has none";
-  assertEquals(seen, [
-    ...greeted(alice),
-    `DEBUG ${alice.name}: recv brought ${REQUEST.length} bytes`,
-    `DEBUG ${alice.name}: received ${show(REQUEST)}, ` +
-    `which is ${Deno.inspect(ALICE, { breakLength: Infinity })}`,
-    `DEBUG ${alice.name}: send 1 byte: 01 ".", which is 1`,
-    `DEBUG ${alice.name}: recv brought the end: the client sends no more`,
-    `DEBUG ${alice.name}: closed by the client`,
-    `DEBUG ${alice.name}: closed by the server`,
-    ...greeted(mallory),
-    `DEBUG ${mallory.name}: recv brought 1 byte`,
-    `WARN ${mallory.name}: ${error}`,
-    `DEBUG ${mallory.name}: send ${show(encode({ error }))}, which is { error: "${error}" }`,
-    `DEBUG ${mallory.name}: recv brought 3 bytes`,
-    `DEBUG ${mallory.name}: closed by the server`,
-  ]);
+  const seen = await linesUpTo(server.stderr, `${mallory.name}: closed by the server`);
+  assertEquals(seen, [...linesOfSession(alice), ...linesOfFault(mallory)]);
 });
 
 runTest("the options of the command line reach the server", async () => {
@@ -1565,42 +1608,60 @@ runTest("--log-format json: the last line is a record, too", async () => {
   assertEquals([code, level, event, message], [0, "INFO", "stopped", last]);
 }, UNIX_SIGNALS);
 
+/** The next records of the level DEBUG, without their time and without their text for people. */
+async function nextWireRecords(lines: Lines, count: number): Promise<Record<string, unknown>[]> {
+  const records: Record<string, unknown>[] = [];
+  for (let i = 0; i < count; i++) {
+    const line = await lines.next() ?? "";
+    const { time: _, message: __, ...record } = JSON.parse(line);
+    records.push(record);
+  }
+  return records;
+}
+
+/** The fields of the record of what the server has sent to a client as its greeting. */
+function stepOfGreeting({ id }: Client) {
+  const greeting = encode({ clientid: id });
+  const hex = hexAsShown(greeting);
+  return { step: "send", bytes: greeting.length, hex, value: `{ clientid: ${id} }` };
+}
+
+/** The fields of the record of a read that has brought these bytes. */
+function stepOfRead(part: Uint8Array) {
+  return { step: "recv", bytes: part.length, hex: hexAsShown(part) };
+}
+
+/** The fields of the record of the request, when it is whole. */
+function stepOfRequest() {
+  const hex = hexAsShown(REQUEST);
+  return { step: "received", bytes: REQUEST.length, hex, value: ALICE_AS_SHOWN };
+}
+
 runTest("--log-format json at level DEBUG: the wire has fields", async () => {
+  const start = REQUEST.subarray(0, 20);
+  const rest = REQUEST.subarray(20);
   await using server = Process.main("--port", "0", "--log-format", "json", "--log-level", "DEBUG");
   const { port } = JSON.parse(await server.stdout.next() ?? "");
   using client = await visit(port);
-  await client.send(REQUEST.subarray(0, 20));
-  const seen: Record<string, unknown>[] = [];
-  const read = async () => {
-    const { time: _, message: __, ...record } = JSON.parse(await server.stderr.next() ?? "");
-    seen.push(record);
-  };
-  for (let i = 0; i < 3; i++) await read(); // up to the first recv
-  await client.pass(REQUEST.subarray(20));
+  await client.send(start);
+  const upToFirstRead = await nextWireRecords(server.stderr, 3);
+  await client.pass(rest);
   client.conn.close();
-  for (let i = 0; i < 6; i++) await read();
-  const greeting = encode({ clientid: client.id });
-  const hex = (bytes: Uint8Array) => bytes.subarray(0, 16).toHex().replace(/..(?!$)/g, "$& ");
-  const value = Deno.inspect(ALICE, { breakLength: Infinity });
-  const rest = REQUEST.length - 20;
+  const upToTheEnd = await nextWireRecords(server.stderr, 6);
   const steps = [
     { step: "accepted" },
-    {
-      step: "send",
-      bytes: greeting.length,
-      hex: hex(greeting),
-      value: `{ clientid: ${client.id} }`,
-    },
-    { step: "recv", bytes: 20, hex: hex(REQUEST) },
-    { step: "recv", bytes: rest, hex: hex(REQUEST.subarray(20)) },
-    { step: "received", bytes: REQUEST.length, hex: hex(REQUEST), value },
+    stepOfGreeting(client),
+    stepOfRead(start),
+    stepOfRead(rest),
+    stepOfRequest(),
     { step: "send", bytes: 1, hex: "01", value: "1" },
     { step: "closed", by: "client" },
     { event: "closed" },
     { step: "closed", by: "server" },
   ];
   const common = { level: "DEBUG", event: "wire", client: client.name };
-  assertEquals(seen, steps.map((step) => ({ ...common, ...step })));
+  const expected = steps.map((step) => ({ ...common, ...step }));
+  assertEquals([...upToFirstRead, ...upToTheEnd], expected);
 });
 
 runTest("what a client sends can forge no line and move no cursor", async () => {
@@ -1650,8 +1711,8 @@ netTest(
   },
 );
 
-runTest("a full non-blocking pipe, slowly read: no line is lost, doubled or torn", async () => {
-  const script = `import os, sys, time
+/** Runs a program whose standard output is a pipe that does not block and that is read slowly. */
+const SLOW_PIPE = `import os, sys, time
 r, w = os.pipe()
 os.set_blocking(w, False)
 if os.fork() == 0:
@@ -1663,28 +1724,34 @@ if os.fork() == 0:
 os.close(r)
 os.dup2(w, 1)
 os.execv(sys.argv[1], sys.argv[1:])`;
-  await using server = new Process(PY, ["-c", script, ...mainCommand("--port", "0")]);
+
+const NAMES_THAT_FIT = ["x".repeat(3000), "x".repeat(20), "y"];
+/** A pipe does not take every long line at once: a control is shown as six characters. */
+const NAMES_OF_ANY_LENGTH = [...NAMES_THAT_FIT, "\x01".repeat(2999) + "x", "z".repeat(1500)];
+
+/** Elements of a list, from its first one on and again and again. */
+function cycle<T>(list: T[], count: number): T[] {
+  return Array.from({ length: count }, (_, i) => list[i % list.length]);
+}
+
+/** The roster's line of a student who has the user name of Alice. */
+function rosterLine(name: string, sid: number): string {
+  const shown = name.replaceAll("\x01", "\\u0001");
+  return ALICE_LINE.replace("Alice Brown", shown).replace("123456789", String(sid));
+}
+
+runTest("a full non-blocking pipe, slowly read: no line is lost, doubled or torn", async () => {
+  await using server = new Process(PY, ["-c", SLOW_PIPE, ...mainCommand("--port", "0")]);
   const port = await portOf(server);
-  // Short lines, long ones, and some longer than the pipe: a control is shown as six characters.
-  const names = [
-    "x".repeat(3000),
-    "x".repeat(20),
-    "y",
-    "\x01".repeat(2999) + "x",
-    "z".repeat(1500),
-  ];
-  const students = Array.from({ length: 300 }, (_, i) => names[i % (i < 200 ? 3 : 5)]);
-  const lines = students.map((name, sid) =>
-    ALICE_LINE.replace("Alice Brown", name.replaceAll("\x01", "\\u0001"))
-      .replace("123456789", String(sid))
-  );
+  const names = [...cycle(NAMES_THAT_FIT, 200), ...cycle(NAMES_OF_ANY_LENGTH, 100)];
+  const requests = names.map((student_name, sid) => but({ student_name, sid }));
   using client = await visit(port);
-  const sending = client.send(
-    ...students.map((student_name, sid) => but({ student_name, sid })),
-  );
-  for (const line of lines) assertEquals(await server.stdout.next(), line);
+  const sending = client.send(...requests);
+  for (const [sid, name] of names.entries()) {
+    assertEquals(await server.stdout.next(), rosterLine(name, sid));
+  }
   await sending;
-  for (const _ of students) assertEquals(await client.receive(), ACK);
+  for (const _ of requests) assertEquals(await client.receive(), ACK);
   client.conn.close();
 }, PYTHON);
 
@@ -2274,60 +2341,118 @@ runTest(
 
 // --------------------------------------------------------------- several servers behind HAProxy --
 
+/** A port that nobody uses at the moment. */
+function unusedPort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+/** The README's configuration of HAProxy with these ports: its own first, then the servers'. */
+async function haproxyConfig(ports: number[]): Promise<string> {
+  const config = firstBlock(await readProjectFile("README.md"), "haproxy");
+  return config.replace(/127\.0\.0\.1:1200(\d)/g, (_, digit) => {
+    const port = ports[Number(digit)];
+    assert(port !== undefined, `the README has one server too many: 1200${digit}`);
+    return `127.0.0.1:${port}`;
+  });
+}
+
+/** HAProxy with a configuration in a file; disposing of it ends it and removes the file. */
+class Haproxy {
+  readonly #process: Process;
+
+  private constructor(readonly file: string) {
+    this.#process = new Process("haproxy", ["-db", "-f", file]);
+  }
+
+  static async start(config: string): Promise<Haproxy> {
+    const file = await Deno.makeTempFile();
+    await Deno.writeTextFile(file, config);
+    return new Haproxy(file);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process[Symbol.asyncDispose]();
+    await Deno.remove(this.file);
+  }
+}
+
+/** Waits until HAProxy listens, and serves one student whose id is no number. */
+async function untilItServes(port: number): Promise<void> {
+  for (;;) {
+    try {
+      await submit({ ...ALICE, sid: "ready" }, { port });
+      return;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
+      await slowness(5); // HAProxy's own
+    }
+  }
+}
+
+/** What became of a class. */
+interface Outcome {
+  /** The ids of those who were acknowledged. */
+  passed: number[];
+  /** The errors of the others. */
+  failed: unknown[];
+}
+
+/** 200 students at once, with their ids from this one on; each who passes is told with the count. */
+async function submitClass(
+  port: number,
+  firstSid: number,
+  onPass: (count: number) => void = () => {},
+): Promise<Outcome> {
+  const outcome: Outcome = { passed: [], failed: [] };
+  const submitOne = async (sid: number) => {
+    try {
+      await submit({ ...ALICE, sid }, { port });
+      outcome.passed.push(sid);
+      onPass(outcome.passed.length);
+    } catch (error) {
+      outcome.failed.push(error);
+    }
+  };
+  await Promise.all(Array.from({ length: 200 }, (_, i) => submitOne(firstSid + i)));
+  return outcome;
+}
+
+/** Ends the servers, one of which was killed, and gives the ids that are numbers on all rosters. */
+async function endedRosters(servers: Process[], killed: Process): Promise<number[]> {
+  const roster: string[] = [];
+  for (const server of servers) {
+    if (server !== killed) server.child.kill("SIGTERM");
+    const [, out, err] = await server.end();
+    roster.push(...out);
+    assertEquals(err.filter((line) => /^(WARN|ERROR)/.test(line)), []); // a health check is none
+  }
+  return roster.map((line) => Number(line.split("sid: ")[1])).filter((sid) => sid >= 0);
+}
+
 runTest("HAProxy as in the README: four servers, none lost; one is killed", async () => {
-  const servers = await Promise.all([1, 2, 3, 4].map(() => startServer()));
-  const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = free.addr as Deno.NetAddr;
-  free.close();
-  const readme = await Deno.readTextFile(new URL("README.md", ROOT));
-  const config = readme.match(/```haproxy\n([^`]+)```/)![1].replace(
-    /127\.0\.0\.1:1200(\d)/g,
-    (_, i) => `127.0.0.1:${i === "0" ? port : servers[Number(i) - 1][1]}`,
-  );
-  const file = await Deno.makeTempFile();
-  await Deno.writeTextFile(file, config);
-  const proxy = new Process("haproxy", ["-db", "-f", file]);
-  try {
-    for (;;) { // until it listens
-      try {
-        await submit({ ...ALICE, sid: "ready" }, { port });
-        break;
-      } catch (error) {
-        if (!(error instanceof Deno.errors.ConnectionRefused)) throw error;
-        await slowness(5); // HAProxy's own
-      }
-    }
-    const passed: number[] = [];
-    const failed: unknown[] = [];
-    const send = (from: number, kill?: Process) =>
-      Promise.all(Array.from({ length: 200 }, async (_, i) => {
-        try {
-          await submit({ ...ALICE, sid: from + i }, { port });
-          passed.push(from + i);
-          if (passed.length === 300) kill?.child.kill("SIGKILL");
-        } catch (error) {
-          failed.push(error);
-        }
-      }));
-    await send(0);
-    assertEquals([passed.length, failed], [200, []]);
-    await send(200, servers[0][0]);
-    assert(failed.length <= 4, `${failed}`); // those whom the killed server had accepted
-    assertEquals(passed.length + failed.length, 400);
-    const roster: string[] = [];
-    for (const [server] of servers) {
-      if (server !== servers[0][0]) server.child.kill("SIGTERM");
-      const [, out, err] = await server.end();
-      roster.push(...out);
-      assertEquals(err.filter((line) => /^(WARN|ERROR)/.test(line)), []); // a health check is none
-    }
-    const sids = roster.map((line) => Number(line.split("sid: ")[1])).filter((sid) => sid >= 0);
-    assertEquals(new Set(sids).size, sids.length);
-    for (const sid of passed) assert(sids.includes(sid), `${sid} is on no roster`);
-  } finally {
-    await proxy[Symbol.asyncDispose]();
-    for (const [server] of servers) await server[Symbol.asyncDispose]();
-    await Deno.remove(file);
+  await using started = new AsyncDisposableStack();
+  const backends = await Promise.all([1, 2, 3, 4].map(() => startServer()));
+  const servers = backends.map(([server]) => started.use(server));
+  const [victim] = servers;
+  const port = unusedPort();
+  const config = await haproxyConfig([port, ...backends.map(([, backendPort]) => backendPort)]);
+  await using _ = await Haproxy.start(config);
+  await untilItServes(port);
+
+  const before = await submitClass(port, 0);
+  assertEquals([before.passed.length, before.failed], [200, []]);
+  const meanwhile = await submitClass(port, 200, (count) => {
+    if (count === 100) victim.child.kill("SIGKILL");
+  });
+  const { failed } = meanwhile;
+  assert(failed.length <= 4, `${failed}`); // those whom the killed server had accepted
+  assertEquals(meanwhile.passed.length + failed.length, 200);
+
+  const sids = await endedRosters(servers, victim);
+  assertEquals(new Set(sids).size, sids.length);
+  for (const sid of [...before.passed, ...meanwhile.passed]) {
+    assert(sids.includes(sid), `${sid} is on no roster`);
   }
 }, HAPROXY);
 
@@ -2362,40 +2487,96 @@ runTest(
 
 // ------------------------------------------------------------------------------- the README --
 
-runTest("the README: its options, events, commands and names are those of the code", async () => {
-  const read = (file: string) => Deno.readTextFile(new URL(file, ROOT));
-  const [readme, code, ci] = await Promise.all(["README.md", "main.ts", ".ci/run"].map(read));
-  const section = (title: string) => readme.split(`\n## ${title}\n`)[1].split("\n## ")[0];
-  const rows = (title: string) =>
-    section(title).split("\n").filter((line) => line.startsWith("|")).slice(2)
-      .map((line) => line.slice(1, -1).split("|").map((cell) => cell.trim()));
+function readProjectFile(file: string): Promise<string> {
+  return Deno.readTextFile(new URL(file, ROOT));
+}
 
+/** The first block of code in this language. */
+function firstBlock(markdown: string, language: string): string {
+  const block = markdown.match(new RegExp("```" + language + "\n([^`]+)```"))?.[1];
+  assert(block !== undefined, `there is no block in ${language}`);
+  return block;
+}
+
+/** The cells of the tables in a section, row by row, without the head of the first table. */
+function tableRows(markdown: string, title: string): string[][] {
+  const section = markdown.split(`\n## ${title}\n`)[1].split("\n## ")[0];
+  const rows = section.split("\n").filter((line) => line.startsWith("|")).slice(2);
+  return rows.map((row) => row.slice(1, -1).split("|").map((cell) => cell.trim()));
+}
+
+/** The README has the options of `--help`, with the same words. */
+async function assertOptionsAgree(readme: string): Promise<void> {
   const [, help] = await Process.main("--help").end();
-  const inHelp = help.map((line) => line.match(/^ {2}(--\S+ \S+) +(.+)$/)).filter((found) => found);
-  assertEquals(rows("Options"), inHelp.map((found) => [`\`${found![1]}\``, found![2]]));
+  const options = help.flatMap((line) => [...line.matchAll(/^ {2}(--\S+ \S+) +(.+)$/g)]);
+  const expected = options.map(([, option, meaning]) => [`\`${option}\``, meaning]);
+  assertEquals(tableRows(readme, "Options"), expected);
+}
 
+/** The README has the events that the code logs, and no other. */
+function assertEventsAgree(readme: string, code: string): void {
   // The ends of a visit stand in a table; what else is logged has its event in the record.
   const endings = code.split("const ENDINGS")[1].split("\n};")[0];
   const logged = new Set<string>();
   for (const [, event] of endings.matchAll(/^ {2}"?([\w-]+)"?: /gm)) logged.add(event);
   for (const [, event] of code.matchAll(/event: "([\w-]+)"/g)) logged.add(event);
   assert(logged.size > 15);
-  const named = rows("What it withstands").flatMap(([, events]) => events.split(", "));
+  const rows = tableRows(readme, "What it withstands");
+  const named = rows.flatMap(([, events]) => events.split(", "));
   assertEquals(named.toSorted(), [...logged].map((event) => `\`${event}\``).toSorted());
+}
 
-  const commands = readme.match(/```sh\n([^`]+)```/)![1].trim().split("\n");
+/** The first commands of the README are the ones that are tested for each change. */
+async function assertCommandsAgree(readme: string): Promise<void> {
+  const ci = await readProjectFile(".ci/run");
+  const commands = firstBlock(readme, "sh").trim().split("\n");
   assertEquals(commands, ["npx deno task start", "npx deno task test"]);
   for (const command of commands) includes(ci, command);
+}
 
-  const { tasks } = JSON.parse(await read("deno.json"));
+/** Each task that the README names is in `deno.json`. */
+async function assertTasksExist(readme: string): Promise<void> {
+  const { tasks } = JSON.parse(await readProjectFile("deno.json"));
   for (const [, task] of readme.matchAll(/deno task ([\w:]+)/g)) assert(task in tasks, task);
-  const hints = readme.split("| hint ")[1].split("\n\n")[0].split("\n").slice(2);
-  const places = hints.flatMap((row) => [...row.split("|").at(-2)!.matchAll(/`(#?\w+)`/g)]);
-  assert(places.length > 6);
-  for (const [, name] of places) {
-    assert(new RegExp(`(class|function) ${name}\\b|^  async ${name}\\(`, "m").test(code), name);
+}
+
+/** The names in the last column of the README's table of hints: places in the code. */
+function placesOfHints(readme: string): string[] {
+  const rows = readme.split("| hint ")[1].split("\n\n")[0].split("\n").slice(2);
+  const places: string[] = [];
+  for (const row of rows) {
+    const cell = row.split("|").at(-2);
+    assert(cell !== undefined, row);
+    for (const [, name] of cell.matchAll(/`(#?\w+)`/g)) places.push(name);
   }
-  for (const [, file] of readme.matchAll(/`([\w./]+\.(?:ts|py|json|lock))`/g)) await read(file);
+  return places;
+}
+
+/** Each place that the README names is a class, a function or a method of the code. */
+function assertPlacesExist(readme: string, code: string): void {
+  const places = placesOfHints(readme);
+  assert(places.length > 6);
+  for (const name of places) {
+    const definition = new RegExp(`(class|function) ${name}\\b|^  async ${name}\\(`, "m");
+    assert(definition.test(code), name);
+  }
+}
+
+/** Each file that the README names can be read. */
+async function assertFilesExist(readme: string): Promise<void> {
+  const names = readme.matchAll(/`([\w./]+\.(?:ts|py|json|lock))`/g);
+  for (const [, file] of names) await readProjectFile(file);
+}
+
+runTest("the README: its options, events, commands and names are those of the code", async () => {
+  const readme = await readProjectFile("README.md");
+  const code = await readProjectFile("main.ts");
+  await assertOptionsAgree(readme);
+  assertEventsAgree(readme, code);
+  await assertCommandsAgree(readme);
+  await assertTasksExist(readme);
+  assertPlacesExist(readme, code);
+  await assertFilesExist(readme);
 });
 
 // ------------------------------------------------------------------------------ fuzz and soak --
@@ -2451,81 +2632,180 @@ type Plain =
   | Plain[]
   | Map<Plain, Plain>;
 
+/** How a stream goes on after its last whole value; the framing has the same names. */
+type Continuation = "end" | "more" | "too-long" | "malformed";
+
+/** What a plain reading finds in a stream. */
+interface Reading {
+  /** The whole values. */
+  values: Plain[];
+  /** Where each of them ends, in bytes from the beginning of the stream. */
+  ends: number[];
+  /** How it goes on after the last one. */
+  then: Continuation;
+}
+
+/** Ends a plain reading before the end of the stream. */
+class CannotGoOn extends Error {
+  constructor(readonly then: Continuation) {
+    super(then);
+  }
+}
+
+/** Where a value stands among the containers around it. */
+interface Place {
+  /** How many containers it is in. */
+  depth: number;
+  /** How many values follow it in these containers. Each of them is a byte at least. */
+  after: number;
+}
+
+const OUTSIDE: Place = { depth: 0, after: 0 };
+const DEEPEST = 64;
+const isTextType = (type: number) => type >= 0xa0 && type <= 0xbf || type >= 0xd9 && type <= 0xdb;
+
 /**
  * A second opinion: the whole stream at once, byte by byte and recursive, straight from the
- * specification's table. Gives the values, where each ends, and how it goes on after the last one.
+ * specification's table.
  */
-function readPlainly(
-  stream: Uint8Array,
-  limit: number,
-): [values: Plain[], ends: number[], then: string] {
-  const found: Plain[] = [];
-  const ends: number[] = [];
-  let at = 0;
-  let start = 0;
-  // `after` values follow in the containers around; each is a byte at least.
-  const take = (count: number, after: number): Uint8Array => {
-    if (at + count + after - start > limit) throw "too-long";
-    if (at + count > stream.length) throw "more";
-    return stream.slice(at, at += count);
-  };
-  const integer = (size: number, after: number) =>
-    take(size, after).reduce((number, byte) => number * 256n + BigInt(byte), 0n);
-  const length = (size: number, after: number) => Number(integer(size, after));
-  const text = (size: number, after: number) => {
-    const taken = take(size, after);
+class PlainReader {
+  /** Where the next byte is. */
+  #at = 0;
+  /** Where the message around it begins. */
+  #start = 0;
+
+  constructor(readonly stream: Uint8Array, readonly limit: number) {}
+
+  readAll(): Reading {
+    const values: Plain[] = [];
+    const ends: number[] = [];
+    try {
+      while (this.#at < this.stream.length) {
+        this.#start = this.#at;
+        values.push(this.#value(OUTSIDE));
+        ends.push(this.#at);
+      }
+      return { values, ends, then: "end" };
+    } catch (error) {
+      if (!(error instanceof CannotGoOn)) throw error;
+      return { values, ends, then: error.then };
+    }
+  }
+
+  #value(place: Place): Plain {
+    const type = this.#length(1, place);
+    return this.#ofType(type, place);
+  }
+
+  #key(place: Place): Plain {
+    const type = this.#length(1, place);
+    if (!isTextType(type)) throw new CannotGoOn("malformed");
+    return this.#ofType(type, place);
+  }
+
+  #ofType(type: number, place: Place): Plain {
+    if (type <= 0x7f) return BigInt(type);
+    if (type <= 0xbf) return this.#withLengthInType(type, place);
+    if (type <= 0xc9) return this.#constantOrBytes(type, place);
+    if (type <= 0xd3) return this.#number(type, place);
+    if (type <= 0xdf) return this.#withLengthBehindType(type, place);
+    return BigInt(type - 256);
+  }
+
+  /** The types from 80 to bf: fixmap, fixarray, fixstr. */
+  #withLengthInType(type: number, place: Place): Plain {
+    if (type <= 0x8f) return this.#map(type - 0x80, place);
+    if (type <= 0x9f) return this.#array(type - 0x90, place);
+    return this.#text(type - 0xa0, place);
+  }
+
+  /** The types from c0 to c9: nil, the type that is never used, false and true, bin, ext. */
+  #constantOrBytes(type: number, place: Place): Plain {
+    if (type === 0xc0) return null;
+    if (type === 0xc1) throw new CannotGoOn("malformed");
+    if (type <= 0xc3) return type === 0xc3;
+    if (type <= 0xc6) {
+      const length = this.#length(2 ** (type - 0xc4), place);
+      return this.#take(length, place);
+    }
+    throw new CannotGoOn("malformed");
+  }
+
+  /** The types from ca to d3: float, uint, int. */
+  #number(type: number, place: Place): Plain {
+    if (type === 0xca) return new DataView(this.#take(4, place).buffer).getFloat32(0);
+    if (type === 0xcb) return new DataView(this.#take(8, place).buffer).getFloat64(0);
+    if (type <= 0xcf) return this.#unsigned(2 ** (type - 0xcc), place);
+    const size = 2 ** (type - 0xd0);
+    return BigInt.asIntN(8 * size, this.#unsigned(size, place));
+  }
+
+  /** The types from d4 to df: fixext, str, array, map. */
+  #withLengthBehindType(type: number, place: Place): Plain {
+    if (type <= 0xd8) throw new CannotGoOn("malformed");
+    if (type <= 0xdb) return this.#text(this.#length(2 ** (type - 0xd9), place), place);
+    if (type <= 0xdd) return this.#array(this.#length(2 ** (type - 0xdb), place), place);
+    return this.#map(this.#length(2 ** (type - 0xdd), place), place);
+  }
+
+  #array(count: number, place: Place): Plain[] {
+    this.#enter(count, place);
+    const depth = place.depth + 1;
+    const items: Plain[] = [];
+    for (let left = count - 1; left >= 0; left--) {
+      items.push(this.#value({ depth, after: place.after + left }));
+    }
+    return items;
+  }
+
+  #map(count: number, place: Place): Map<Plain, Plain> {
+    this.#enter(2 * count, place);
+    const depth = place.depth + 1;
+    const map = new Map<Plain, Plain>();
+    for (let left = 2 * count - 1; left >= 0; left -= 2) {
+      const key = this.#key({ depth, after: place.after + left });
+      const value = this.#value({ depth, after: place.after + left - 1 });
+      map.set(key, value);
+    }
+    return map;
+  }
+
+  /** Refuses a container of so many values that is too deep, or in which they have no room. */
+  #enter(count: number, { depth, after }: Place): void {
+    if (count > 0 && depth === DEEPEST) throw new CannotGoOn("malformed");
+    this.#assertRoom(count + after);
+  }
+
+  #text(length: number, place: Place): string | typeof NOT_UTF8 {
+    const taken = this.#take(length, place);
     try {
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(taken);
     } catch {
       return NOT_UTF8;
     }
-  };
-  const list = (count: number, depth: number, after: number, isMap = false): Plain[] => {
-    if (count > 0 && depth === 64) throw "malformed";
-    if (at + count + after - start > limit) throw "too-long";
-    const items: Plain[] = [];
-    for (let left = count - 1; left >= 0; left--) {
-      items.push(value(depth + 1, after + left, isMap && left % 2 === 1));
-    }
-    return items;
-  };
-  const map = (count: number, depth: number, after: number): Plain => {
-    const items = list(count * 2, depth, after, true);
-    return new Map(Array.from({ length: count }, (_, i) => [items[2 * i], items[2 * i + 1]]));
-  };
-  const isText = (type: number) => type >= 0xa0 && type <= 0xbf || type >= 0xd9 && type <= 0xdb;
-  const value = (depth: number, after: number, isKey = false): Plain => {
-    const type = Number(integer(1, after));
-    if (isKey && !isText(type)) throw "malformed";
-    if (type <= 0x7f) return BigInt(type);
-    if (type <= 0x8f) return map(type - 0x80, depth, after);
-    if (type <= 0x9f) return list(type - 0x90, depth, after);
-    if (type <= 0xbf) return text(type - 0xa0, after);
-    if (type === 0xc0) return null;
-    if (type === 0xc1) throw "malformed";
-    if (type <= 0xc3) return type === 0xc3;
-    if (type <= 0xc6) return take(length(2 ** (type - 0xc4), after), after);
-    if (type <= 0xc9) throw "malformed"; // ext
-    if (type === 0xca) return new DataView(take(4, after).buffer).getFloat32(0);
-    if (type === 0xcb) return new DataView(take(8, after).buffer).getFloat64(0);
-    if (type <= 0xcf) return integer(2 ** (type - 0xcc), after);
-    if (type <= 0xd3) {
-      return BigInt.asIntN(8 * 2 ** (type - 0xd0), integer(2 ** (type - 0xd0), after));
-    }
-    if (type <= 0xd8) throw "malformed"; // fixext
-    if (type <= 0xdb) return text(length(2 ** (type - 0xd9), after), after);
-    if (type <= 0xdd) return list(length(2 ** (type - 0xdb), after), depth, after);
-    if (type <= 0xdf) return map(length(2 ** (type - 0xdd), after), depth, after);
-    return BigInt(type - 256);
-  };
-  try {
-    for (; at < stream.length; ends.push(at)) {
-      start = at;
-      found.push(value(0, 0));
-    }
-    return [found, ends, "end"];
-  } catch (then) {
-    return [found, ends, String(then)];
+  }
+
+  #length(size: number, place: Place): number {
+    return Number(this.#unsigned(size, place));
+  }
+
+  #unsigned(size: number, place: Place): bigint {
+    const taken = this.#take(size, place);
+    return taken.reduce((number, byte) => number * 256n + BigInt(byte), 0n);
+  }
+
+  #take(count: number, { after }: Place): Uint8Array {
+    this.#assertRoom(count + after);
+    const end = this.#at + count;
+    if (end > this.stream.length) throw new CannotGoOn("more");
+    const taken = this.stream.slice(this.#at, end);
+    this.#at = end;
+    return taken;
+  }
+
+  /** Refuses a message that goes over the limit when so many bytes follow. */
+  #assertRoom(count: number): void {
+    if (this.#at + count - this.#start > this.limit) throw new CannotGoOn("too-long");
   }
 }
 
@@ -2570,18 +2850,23 @@ async function withSeeds(body: (random: Random) => Promise<void>): Promise<void>
 }
 
 /** Where the messages end, and how it goes on, in one line. */
-const framesAsText = async (pieces: Uint8Array[], limit: number) => {
+async function framesAsText(pieces: Uint8Array[], limit: number): Promise<string> {
   const [found, then] = await frames(pieces, limit);
-  let at = 0;
-  return [...found.map((message) => at += message.length), then].join(" ");
-};
+  const ends: number[] = [];
+  let end = 0;
+  for (const message of found) {
+    end += message.length;
+    ends.push(end);
+  }
+  return [...ends, then].join(" ");
+}
 
 Deno.test("fuzz: the framing agrees with a plain reading, however it is split", () =>
   withSeeds(async (random) => {
     for (let i = 0; i < 2000; i++) {
       const stream = randomStream(random);
       const limit = random(2) ? 4096 : 1 + random(100);
-      const [, ends, then] = readPlainly(stream, limit);
+      const { ends, then } = new PlainReader(stream, limit).readAll();
       for (const pieces of [[stream], randomPieces(random, stream), oneByOne(stream)]) {
         const expected = [...ends, then].join(" ");
         assertEquals(await framesAsText(pieces, limit), expected, `${stream.toHex()} at ${limit}`);
@@ -2589,38 +2874,101 @@ Deno.test("fuzz: the framing agrees with a plain reading, however it is split", 
     }
   }));
 
-runTest("fuzz: the framing agrees with Python's Unpacker", async () => {
-  const random = randomizer(SEEDS[1]);
-  const streams = Array.from({ length: 300 }, () => randomStream(random));
-  const script = `
+/** Prints a line for each stream: where its values end, as Python's msgpack reads them. */
+const UNPACKER = `
 import msgpack, sys
-def refuse(code, data): raise TypeError("extension type")
+
+def refuse(code, data):
+    raise TypeError("extension type")
+
 def refuse_timestamps(value):  # msgpack knows this extension type itself, and asks no hook
-    if isinstance(value, msgpack.Timestamp): raise TypeError("extension type")
+    if isinstance(value, msgpack.Timestamp):
+        raise TypeError("extension type")
     if isinstance(value, (list, tuple)):
-        for each in value: refuse_timestamps(each)
+        for each in value:
+            refuse_timestamps(each)
+
 def pairs(items):
-    if not all(isinstance(key, str) for key, _ in items): raise TypeError("a key that is no text")
+    if not all(isinstance(key, str) for key, _ in items):
+        raise TypeError("a key that is no text")
     return items
+
 for line in sys.argv[1].split(","):
-    u = msgpack.Unpacker(ext_hook=refuse, strict_map_key=False, unicode_errors="replace",
-                         object_pairs_hook=pairs)
-    u.feed(bytes.fromhex(line))
+    unpacker = msgpack.Unpacker(
+        ext_hook=refuse,
+        strict_map_key=False,
+        unicode_errors="replace",
+        object_pairs_hook=pairs,
+    )
+    unpacker.feed(bytes.fromhex(line))
     ends = []
     try:
         while True:
-            refuse_timestamps(u.unpack())
-            ends.append(str(u.tell()))
+            refuse_timestamps(unpacker.unpack())
+            ends.append(str(unpacker.tell()))
     except Exception as error:
         print(" ".join(ends))
 `;
+
+runTest("fuzz: the framing agrees with Python's Unpacker", async () => {
+  const random = randomizer(SEEDS[1]);
+  const streams = Array.from({ length: 300 }, () => randomStream(random));
   const hex = streams.map((stream) => stream.toHex()).join(",");
-  const lines = (await probe(PY, "-c", script, hex))?.split("\n") ?? [];
+  const lines = (await probe(PY, "-c", UNPACKER, hex))?.split("\n") ?? [];
   for (const [i, stream] of streams.entries()) {
     const found = (await framesAsText([stream], 2 ** 20)).replace(/ ?\S+$/, "");
     assertEquals(found, lines[i], `seed=${SEEDS[1]}: ${stream.toHex()}`);
   }
 }, PYTHON);
+
+/** Sends this and is gone at once, by a reset or by a close. */
+async function sendAndVanish(port: number, stream: Uint8Array, random: Random): Promise<void> {
+  const socket = createConnection(port, "127.0.0.1");
+  await once(socket, "connect");
+  socket.write(stream);
+  if (random(2)) socket.resetAndDestroy();
+  else socket.destroy();
+  await once(socket, "close");
+}
+
+/** What the server has promised to a stream. */
+interface Promised {
+  /** Its answers; each refusal is `error` here. */
+  answers: unknown[];
+  /** Who comes on the roster. */
+  students: Student[];
+}
+
+function promisedFor(stream: Uint8Array): Promised {
+  const { values, then } = new PlainReader(stream, 4096).readAll();
+  const readings = values.map(readStudent);
+  const firstFault = readings.indexOf(undefined);
+  const good = firstFault === -1 ? readings : readings.slice(0, firstFault);
+  const students = good.filter((student) => student !== undefined);
+  const isFault = students.length < values.length || then !== "end";
+  const refusals = isFault ? ["error"] : [];
+  return { answers: [...students.map(() => ACK), ...refusals], students };
+}
+
+/** Sends the pieces and ends the stream. After a fault nobody listens any more. */
+async function sendPieces(client: Client, pieces: Uint8Array[]): Promise<void> {
+  try {
+    for (const piece of pieces) await client.send(piece);
+    await client.conn.closeWrite();
+  } catch { // It was refused.
+  }
+}
+
+async function assertKeepsPromise(lab: Lab, stream: Uint8Array, random: Random): Promise<void> {
+  const promised = promisedFor(stream);
+  const before = lab.roster.length;
+  using client = await lab.visit();
+  const sending = sendPieces(client, randomPieces(random, stream));
+  const answers = (await client.receiveAll()).map((each) => isError(each) ? "error" : each);
+  await sending;
+  assertEquals(answers, promised.answers, stream.toHex());
+  assertEquals(lab.roster.slice(before), promised.students, stream.toHex());
+}
 
 netTest(
   "fuzz: whatever comes, in whatever pieces, answers and roster are as promised",
@@ -2629,30 +2977,12 @@ netTest(
       await using lab = new Lab();
       for (let i = 0; i < 300; i++) {
         const stream = randomStream(random);
-        if (random(8) === 0) { // gone at once, by a reset or a close
-          const socket = createConnection(lab.port, "127.0.0.1");
-          await once(socket, "connect");
-          socket.write(stream);
-          random(2) ? socket.resetAndDestroy() : socket.destroy();
-          await once(socket, "close");
+        if (random(8) === 0) {
+          await sendAndVanish(lab.port, stream, random);
           await lab.check();
-          continue;
+        } else {
+          await assertKeepsPromise(lab, stream, random);
         }
-        const [values, , then] = readPlainly(stream, 4096);
-        const students = values.map(readStudent);
-        const first = students.includes(undefined) ? students.indexOf(undefined) : students.length;
-        const isFault = first < students.length || then !== "end";
-        const before = lab.roster.length;
-        using client = await lab.visit();
-        const sending = (async () => {
-          for (const piece of randomPieces(random, stream)) await client.send(piece);
-          await client.conn.closeWrite();
-        })().catch(() => {}); // after a fault nobody listens any more
-        const answers = (await client.receiveAll()).map((each) => isError(each) ? "error" : each);
-        await sending;
-        const promised = [...new Array(first).fill(ACK), ...isFault ? ["error"] : []];
-        assertEquals(answers, promised, stream.toHex());
-        assertEquals(lab.roster.slice(before), students.slice(0, first), stream.toHex());
       }
       await lab.check();
       assertEquals(lab.log.of("ERROR"), []);
@@ -2667,49 +2997,105 @@ soakTest("soak: thirty students that never hang up, all defaults: served within 
   assert(performance.now() - start < 70_000);
 }, PYTHON);
 
-soakTest("soak: 100,000 clients, one in ten misbehaves; nothing grows", async () => {
-  // V8 lets its young generation grow with all that ever survived in it, by 10 MB in this time:
-  // kept small here, so that what grows would be ours.
+/**
+ * A server whose young generation stays small. V8 lets it grow with all that has ever survived in
+ * it, and that growth would hide what is ours.
+ */
+function startWithSmallHeap(): Process {
   const [program, run, ...args] = mainCommand("--port", "0", "--request-timeout", "0.2");
-  await using server = new Process(program, [run, "--v8-flags=--max-semi-space-size=1", ...args]);
+  return new Process(program, [run, "--v8-flags=--max-semi-space-size=1", ...args]);
+}
+
+/** What a client does wrong. */
+interface Misbehaviour {
+  act: (client: Client, port: number) => Promise<void>;
+  /** Whether the client is told. */
+  isRefused: boolean;
+}
+
+const MISBEHAVIOURS: Misbehaviour[] = [
+  { act: (client) => client.send(0xc1), isRefused: true },
+  { act: (client) => client.send(encode({})), isRefused: true },
+  { act: (client) => client.send(0x80, 4, framed), isRefused: true },
+  { act: (client) => client.send("GET / HTTP/1.1\r\n"), isRefused: true },
+  { act: (client) => client.send(0xdb, 255, 255, 255, 255), isRefused: true },
+  { act: sendHalf, isRefused: true },
+  { act: closeAndReset, isRefused: false },
+];
+const SILENCE: Misbehaviour = { act: async () => {}, isRefused: true };
+
+async function sendHalf(client: Client): Promise<void> {
+  await client.send(REQUEST.subarray(0, 20));
+  await client.conn.closeWrite();
+}
+
+async function closeAndReset(client: Client, port: number): Promise<void> {
+  client.conn.close();
+  await reset(port, encode([]));
+}
+
+/** The client with this number misbehaves: one in a hundred of these is silent. */
+async function misbehave(port: number, number: number): Promise<void> {
+  const isSilent = number % 1000 === 0;
+  const next = MISBEHAVIOURS[(number / 10) % MISBEHAVIOURS.length];
+  const { act, isRefused } = isSilent ? SILENCE : next;
+  using client = await visit(port);
+  await act(client, port);
+  if (isRefused) assert(isError(await client.receive()));
+}
+
+/** A good client is acknowledged, and is the next one on the roster. */
+async function passWithLine(server: Process, port: number, sid: number): Promise<void> {
+  using client = await visit(port);
+  await client.pass(encode({ ...ALICE, sid }));
+  const line = await server.stdout.next();
+  assertEquals(Number(line?.split("sid: ")[1]), sid);
+}
+
+/** The clients with the numbers from `first` to `last`; gives how many were acknowledged. */
+async function visitOneByOne(
+  server: Process,
+  port: number,
+  first: number,
+  last: number,
+): Promise<number> {
+  let acknowledged = 0;
+  for (let number = first; number <= last; number++) {
+    if (number % 10 === 0) {
+      await misbehave(port, number);
+    } else {
+      await passWithLine(server, port, number);
+      acknowledged++;
+    }
+  }
+  return acknowledged;
+}
+
+/** What a process uses: its memory in MB, and its open files. */
+interface Usage {
+  resident: number;
+  files: number;
+}
+
+async function usageOf({ child }: Process): Promise<Usage> {
+  const rss = await probe("ps", "-o", "rss=", "-p", String(child.pid));
+  const open = await probe("ls", `/proc/${child.pid}/fd`);
+  return { resident: Number(rss) / 1024, files: open?.trim().split("\n").length ?? 0 };
+}
+
+soakTest("soak: 100,000 clients, one in ten misbehaves; nothing grows", async () => {
+  await using server = startWithSmallHeap();
   const port = await portOf(server);
   const warnings = server.stderr.rest();
-  const faults: ((client: Client) => Promise<unknown>)[] = [
-    (client) => client.send(0xc1),
-    (client) => client.send(encode({})),
-    (client) => client.send(0x80, 4, framed),
-    (client) => client.send("GET / HTTP/1.1\r\n"),
-    (client) => client.send(0xdb, 255, 255, 255, 255),
-    async (client) => (await client.send(REQUEST.subarray(0, 20)), await client.conn.closeWrite()),
-    async (client) => (client.conn.close(), await reset(port, encode([]))),
-  ];
-  const measure = async () => {
-    const rss = await probe("ps", "-o", "rss=", "-p", String(server.child.pid));
-    const open = await probe("ls", `/proc/${server.child.pid}/fd`);
-    return [Number(rss) / 1024, open?.trim().split("\n").length ?? 0];
-  };
-  const sizes: number[][] = [];
-  let expected = 0;
-  for (let i = 1; i <= 100_000; i++) {
-    using client = await visit(port);
-    if (i % 10 === 0) {
-      const fault = faults[(i / 10) % faults.length];
-      if (i % 1000 !== 0) await fault(client); // or else silence
-      if (i % 1000 === 0 || fault !== faults.at(-1)) assert(isError(await client.receive()));
-    } else {
-      await client.pass(encode({ ...ALICE, sid: i }));
-      expected++;
-      assertEquals(Number((await server.stdout.next())?.split("sid: ")[1]), i);
-    }
-    if (i === 20_000 || i === 100_000) sizes.push(await measure());
-  }
+  const early = await visitOneByOne(server, port, 1, 20_000);
+  const before = await usageOf(server);
+  const late = await visitOneByOne(server, port, 20_001, 100_000);
+  const after = await usageOf(server);
   server.child.kill("SIGTERM");
   assertEquals([(await server.child.status).code, await server.stdout.rest()], [0, []]);
-  const [[before, open], [after, openAfter]] = sizes;
-  console.log(
-    `${expected} acknowledged; resident ${before} and ${after} MB; ${open}, ${openAfter} files`,
-  );
+  const expected = early + late;
+  console.log(`${expected} acknowledged; ${Deno.inspect({ before, after })}`);
   assertEquals((await warnings).at(-1), `INFO Served ${expected} clients and ${expected} requests`);
-  assert(Math.abs(after - before) < 10);
-  assert(Math.abs(openAfter - open) <= 1);
+  assert(Math.abs(after.resident - before.resident) < 10);
+  assert(Math.abs(after.files - before.files) <= 1);
 }, UNIX_SIGNALS);

@@ -387,36 +387,57 @@ const FAILURES: [name: string, serve: Serve, words: RegExp][] = [
   ["acknowledges with true", answering(GREETING, encode(true)), /its acknowledgement is True\n/],
 ];
 
+async function failsWithServer(
+  python: Python,
+  folder: Folder,
+  serve: Serve,
+  words: RegExp,
+): Promise<void> {
+  assertFailed(await serveOne(serve, (port) => runClient(python, folder, port)), words);
+}
+
+async function failsWithoutServer(python: Python, folder: Folder): Promise<void> {
+  const result = await runClient(python, folder, freePort());
+  assertFailed(result, /^No server at 127\.0\.0\.1\/\d+: start it first/);
+}
+
+async function failsWithUnknownMachine(python: Python, folder: Folder): Promise<void> {
+  const result = await runClient(python, folder, 1, ["--host", "no.such.invalid", ...ALICE]);
+  assertFailed(result, /^There is no machine called no\.such\.invalid: say where with --host/);
+}
+
+async function failsWithLongRequest(python: Python, folder: Folder): Promise<void> {
+  await using server = await Server.startOurs();
+  const result = await runClient(python, folder, server.port, ["A".repeat(5000), "a", "1"]);
+  assertFailed(result, /^The server refused: .*4096/);
+}
+
+async function failsWithoutInput(python: Python, folder: Folder): Promise<void> {
+  const { code, err } = await runClient(python, folder, 1, []);
+  const lines = err.trimEnd().split("\n"); // the question is the first
+  assertEquals([code, lines.length], [1, 2], err);
+}
+
+async function failsWithImpossiblePort(python: Python, folder: Folder): Promise<void> {
+  const { code, err } = await runClient(python, folder, 70000);
+  assertEquals([code, /must be a number from 1 to 65535/.test(err)], [2, true], err);
+}
+
 pythonTest("lab/client.py: each failure is one line, and status 1", async (python, t) => {
   await using folder = await Folder.handOut();
   for (const [name, serve, words] of FAILURES) {
-    await t.step(`a server that ${name}`, async () => {
-      const result = await serveOne(serve, (port) => runClient(python, folder, port));
-      assertFailed(result, words);
-    });
+    await t.step(`a server that ${name}`, () => failsWithServer(python, folder, serve, words));
   }
-  await t.step("no server", async () => {
-    const result = await runClient(python, folder, freePort());
-    assertFailed(result, /^No server at 127\.0\.0\.1\/\d+: start it first/);
-  });
-  await t.step("a machine that does not exist", async () => {
-    const result = await runClient(python, folder, 1, ["--host", "no.such.invalid", ...ALICE]);
-    assertFailed(result, /^There is no machine called no\.such\.invalid: say where with --host/);
-  });
-  await t.step("a request that our server refuses", async () => {
-    await using server = await Server.startOurs();
-    const result = await runClient(python, folder, server.port, ["A".repeat(5000), "a", "1"]);
-    assertFailed(result, /^The server refused: .*4096/);
-  });
-  await t.step("no answer to a question", async () => {
-    const { code, err } = await runClient(python, folder, 1, []);
-    const lines = err.trimEnd().split("\n"); // the question is the first
-    assertEquals([code, lines.length], [1, 2], err);
-  });
-  await t.step("an option that there is not: status 2", async () => {
-    const { code, err } = await runClient(python, folder, 70000);
-    assertEquals([code, /must be a number from 1 to 65535/.test(err)], [2, true], err);
-  });
+  const others: Record<string, (python: Python, folder: Folder) => Promise<void>> = {
+    "no server": failsWithoutServer,
+    "a machine that does not exist": failsWithUnknownMachine,
+    "a request that our server refuses": failsWithLongRequest,
+    "no answer to a question": failsWithoutInput,
+    "an option that there is not: status 2": failsWithImpossiblePort,
+  };
+  for (const [name, fails] of Object.entries(others)) {
+    await t.step(name, () => fails(python, folder));
+  }
 });
 
 pythonTest("lab/ without its pickle.py: both ends say so", async (python) => {
@@ -611,40 +632,38 @@ function writeMethod(skeleton: string, name: string, ...lines: string[]): Edit {
   return { advice: new RegExp(`method ${name} `), old, new: text };
 }
 
+const DRAFT_OF_LINE = "Connected: Student: %s, Github Username: %s, sid: %s";
+const DRAFT_OF_VALUES = "student['student_name'], student['github_username'], student['sid']";
+
 /** The skeleton's methods as a beginner may write them: each works with one good client. */
+const FIRST_DRAFT: Record<string, string[]> = {
+  create_socket: ["self.socket = socket.socket()"],
+  bind: ["self.socket.bind((self.host, self.port))"],
+  listen: [
+    "self.socket.listen(BACKLOG)",
+    'print(f"Listening at {self.host}/{self.port}")',
+  ],
+  accept_clients: [
+    "conn, address = self.socket.accept()",
+    "self.serve_client(conn, address)",
+    "conn.close()",
+  ],
+  serve_client: [
+    "self.greet(conn, address)",
+    "student = self.receive(conn)",
+    "self.print_student(student)",
+    "self.acknowledge(conn)",
+  ],
+  greet: ['conn.sendall(pickle.dumps({"clientid": address[1]}))'],
+  receive: ["return pickle.loads(conn.recv(1024))"],
+  print_student: [`print("${DRAFT_OF_LINE}" % (${DRAFT_OF_VALUES}))`],
+  acknowledge: ["conn.sendall(pickle.dumps(1))"],
+};
+
+/** The edits that write the first draft. */
 function firstDraft(skeleton: string): Edit[] {
-  const line = "Connected: Student: %s, Github Username: %s, sid: %s";
-  const keys = ["student_name", "github_username", "sid"];
-  const values = keys.map((key) => `student['${key}']`).join(", ");
-  return [
-    writeMethod(skeleton, "create_socket", "self.socket = socket.socket()"),
-    writeMethod(skeleton, "bind", "self.socket.bind((self.host, self.port))"),
-    writeMethod(
-      skeleton,
-      "listen",
-      "self.socket.listen(BACKLOG)",
-      'print(f"Listening at {self.host}/{self.port}")',
-    ),
-    writeMethod(
-      skeleton,
-      "accept_clients",
-      "conn, address = self.socket.accept()",
-      "self.serve_client(conn, address)",
-      "conn.close()",
-    ),
-    writeMethod(
-      skeleton,
-      "serve_client",
-      "self.greet(conn, address)",
-      "student = self.receive(conn)",
-      "self.print_student(student)",
-      "self.acknowledge(conn)",
-    ),
-    writeMethod(skeleton, "greet", 'conn.sendall(pickle.dumps({"clientid": address[1]}))'),
-    writeMethod(skeleton, "receive", "return pickle.loads(conn.recv(1024))"),
-    writeMethod(skeleton, "print_student", `print("${line}" % (${values}))`),
-    writeMethod(skeleton, "acknowledge", "conn.sendall(pickle.dumps(1))"),
-  ];
+  const methods = Object.entries(FIRST_DRAFT);
+  return methods.map(([name, lines]) => writeMethod(skeleton, name, ...lines));
 }
 
 /** What the beginner changes in it, advice by advice. */
