@@ -835,37 +835,55 @@ table("ends", ENDS, async (_, go, level, event, words, ...[answers]) => {
   await lab.check();
 });
 
-netTest(
-  "a failed accept of one client costs nothing, a failed one of the system waits",
-  async () => {
-    // macOS says EINVAL when a client has reset in the queue, and Deno names that TypeError.
-    const { listen } = Deno;
-    const invalid = Object.assign(new TypeError("Invalid argument (os error 22)"), {
-      code: "EINVAL",
-    });
-    const failures = [...new Array(10).fill(invalid)];
-    Deno.listen = ((options: Deno.TcpListenOptions) => {
-      const listener = listen(options);
-      const accept = listener[Symbol.asyncIterator].bind(listener);
-      listener[Symbol.asyncIterator] = () => {
-        const failure = failures.pop();
-        if (failure === undefined) return accept();
-        return { next: () => Promise.reject(failure) } as ReturnType<typeof accept>;
-      };
-      return listener;
-    }) as typeof listen;
-    try {
-      const start = performance.now();
-      await using lab = new Lab();
-      await lab.check();
-      assert(performance.now() - start < 1000);
-      assertEquals((await lab.log.until("gone", 10)).level, "DEBUG");
-      assertEquals(lab.log.of("WARN", "ERROR"), []);
-    } finally {
-      Deno.listen = listen;
-    }
-  },
-);
+/** Runs this while the first accepts of each new listener fail, so many times with this error. */
+async function withFailedAccepts(error: Error, times: number, run: () => Promise<void>) {
+  const { listen } = Deno;
+  let left = times;
+  Deno.listen = ((options: Deno.TcpListenOptions) => {
+    const listener = listen(options);
+    const accept = listener[Symbol.asyncIterator].bind(listener);
+    listener[Symbol.asyncIterator] = () => {
+      if (left === 0) return accept();
+      left--;
+      return { next: () => Promise.reject(error) } as ReturnType<typeof accept>;
+    };
+    return listener;
+  }) as typeof listen;
+  try {
+    await run();
+  } finally {
+    Deno.listen = listen;
+  }
+}
+
+netTest("a failed accept of one client costs nothing", async () => {
+  // macOS says EINVAL when a client has reset in the queue, and Deno names that TypeError.
+  const error = new TypeError("Invalid argument (os error 22)");
+  await withFailedAccepts(Object.assign(error, { code: "EINVAL" }), 10, async () => {
+    const start = performance.now();
+    await using lab = new Lab();
+    await lab.check();
+    assert(performance.now() - start < 1000);
+    assertEquals((await lab.log.until("gone", 10)).level, "DEBUG");
+    assertEquals(lab.log.of("WARN", "ERROR"), []);
+  });
+});
+
+netTest("a failed accept of the system waits, longer each time up to a second", async () => {
+  const error = new Error("Too many open files (os error 24)");
+  const pauses = [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000];
+  await withFailedAccepts(Object.assign(error, { code: "EMFILE" }), pauses.length, async () => {
+    const start = performance.now();
+    await using lab = new Lab();
+    await lab.check();
+    const waited = performance.now() - start;
+    const sum = pauses.reduce((total, pause) => total + pause);
+    assert(waited > sum - pauses.length, `${waited} ms`); // A timer may be early by less than 1 ms.
+    const said = lab.log.of("ERROR").map(({ message }) => message);
+    const text = (pause: number) => `No accept, next try in ${pause} ms: ${error.message}`;
+    assertEquals(said, pauses.map(text));
+  });
+});
 
 const resetTest = (name: string, fn: TestBody) => Deno.test({ name, ignore: !RESETS_ARRIVE, fn });
 
@@ -1139,30 +1157,50 @@ runTest("standard output that nobody reads for longer than a turn: all is answer
   for (let i = 0; i < count; i++) assertEquals(await client.receive(), ACK);
 });
 
-netTest(
-  "a limit that fires while an answer is under way does not make the linger longer",
-  async () => {
-    await using lab = new Lab({ requestTimeout: 0, turnTimeout: 300 });
-    const socket = createConnection({ port: lab.port, host: "127.0.0.1" });
-    await once(socket, "connect");
-    socket.pause(); // It reads nothing, so that an answer waits in the server.
-    const flood = setInterval(
-      () => socket.writableLength < 1e6 && socket.write(bytes(...new Array(500).fill(REQUEST))),
-      1,
-    );
+/** Runs this with servers whose acknowledgements, and what comes after them, wait for `gate`. */
+async function withSlowAnswers(gate: Promise<void>, run: () => Promise<void>): Promise<void> {
+  const { listen } = Deno;
+  Deno.listen = ((options: Deno.TcpListenOptions) => {
+    const listener = listen(options);
+    const { accept } = listener;
+    listener.accept = async () => slowDown(await accept.call(listener), gate);
+    return listener;
+  }) as typeof listen;
+  try {
+    await run();
+  } finally {
+    Deno.listen = listen;
+  }
+}
+
+function slowDown(conn: Deno.TcpConn, gate: Promise<void>): Deno.TcpConn {
+  const write = conn.write.bind(conn);
+  let isAnswering = false;
+  conn.write = async (bytes) => {
+    isAnswering ||= bytes.length === 1;
+    if (isAnswering) await gate;
+    return await write(bytes);
+  };
+  return conn;
+}
+
+netTest("a limit that fires while an answer is under way does not make the linger longer", () => {
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  return withSlowAnswers(gate, async () => {
+    await using lab = new Lab({ turnTimeout: 300 });
+    using client = await lab.visit();
     using next = await lab.connect();
+    await client.send(REQUEST);
     await lab.log.until("turn");
     const since = performance.now();
     await slowness(700);
-    clearInterval(flood);
-    socket.on("error", () => {});
-    socket.resume(); // Now the answer gets out.
-    await next.greeting();
+    open();
+    assertEquals((await client.receiveAll()).map((answer) => isError(answer)), [false, true]);
+    await next.greeting(); // Our client has not closed: the server has lingered for a second.
     const lingered = performance.now() - since;
-    socket.destroy();
-    assert(lingered < 1600, `${lingered} ms`);
-  },
-);
+    assert(lingered > 900 && lingered < 1600, `${lingered} ms`);
+  });
+});
 
 netTest("0 is no limit", async () => {
   await using lab = new Lab({ requestTimeout: 0, keepAliveTimeout: 0, turnTimeout: 0 });
@@ -1470,6 +1508,21 @@ runTest("no level hides the roster or the last line; WARN hides who left", async
     const last = "INFO Served 1 client and 1 request";
     assertEquals(await server.stop(), stopped([ALICE_LINE], last));
   }
+});
+
+runTest("a program of one's own ends by itself when its server has stopped", async () => {
+  const script = `
+    import { serve } from "./main.ts";
+    const stop = new AbortController();
+    const server = serve({ port: 0, signal: stop.signal });
+    stop.abort();
+    console.log(await server.finished);`;
+  await using program = new Process(Deno.execPath(), ["eval", ...configFlags(), script]);
+  const guard = setTimeout(() => program.child.kill("SIGKILL"), 10_000); // if it does not end
+  const [code, out, err] = await program.end();
+  clearTimeout(guard);
+  includes(out.join("\n"), "Listening at 127.0.0.1/", "{ clients: 0, requests: 0 }");
+  assertEquals([code, err], [0, []]);
 });
 
 /** The level DEBUG shows the first bytes of a message only. */
