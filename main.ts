@@ -275,11 +275,10 @@ function delay(ms: number): Promise<void> {
  * for a read or a write, `tick` looks after the limits, and can end the visit by `#hangUp`:
  *
  * - A client that is told nothing: the connection is closed, so the read or write of `run` fails.
- * - A client that is told an error: each side of a connection ends what it sends by itself. The
- *   server sends the error and ends its side, so that the client finds the end behind the error.
- *   The other side is still open. So the read of `run` waits until the client sends or closes. Then
- *   `run` lingers: it drops what the client sends, until the client has closed or its time is over.
- *   #hangUp says why.
+ * - A client that is told an error: the two directions of a connection end independently. The
+ *   server sends the error and ends its own direction, so that the client finds the end behind the
+ *   error. The client may still send. So `run` reads on, and lingers: it drops what the client
+ *   sends, until the client closes, or until `tick` closes after LINGER_MS. `#hangUp` says why.
  *
  * The types `Wait` and `Limit`, the limits, and the table `ENDINGS` stand below the class.
  */
@@ -428,9 +427,10 @@ class Session {
   }
 
   // Ends the visit because of a wrong request, or because the server itself has failed. `stranger`
-  // says what the bytes look like, if they are not of the lab.
+  // says what the bytes look like, if they are not of the lab. An event that the table does not
+  // have is of a Fault that somebody's own `onRequests` has thrown.
   async #refuse(fault: unknown, stranger: string | undefined): Promise<void> {
-    if (!(fault instanceof Fault)) {
+    if (!(fault instanceof Fault && fault.event in ENDINGS)) {
       await this.#hangUp("bug", `a fault of the server: ${inspectLine(fault)}`);
     } else if (stranger !== undefined) {
       await this.#hangUp("stranger", stranger);
@@ -496,8 +496,7 @@ class Session {
   async #hangUp(event: string, text: string): Promise<void> {
     if (this.#hungUpAt !== undefined) return;
     this.#hungUpAt = this.#ticks;
-    // The table does not have the event of a Fault that somebody's own `onRequests` throws.
-    const { level, isTold } = ENDINGS[event] ?? ENDINGS.bug;
+    const { level, isTold } = ENDINGS[event];
     this.#report(level, event, text);
     if (!isTold) {
       this.#close();
@@ -926,7 +925,7 @@ type Value = Parameters<typeof encode>[0];
 
 const EXPECTED = "expected a dict with the keys student_name, github_username and sid";
 const HOW_TO_PACK = "send msgpack.packb(d), where d is a dict with the three keys";
-const NO_ENCODE = "leave out .encode()"; // Older packers make a string of the bytes it gives.
+const NO_ENCODE = "leave out .encode()";
 
 /** Data of another program that clients send by mistake. */
 interface Stranger {
@@ -974,8 +973,8 @@ function parseRequest(message: Uint8Array): Student {
 
 function notADict(message: Uint8Array): Fault {
   const kind = kindOf(message);
-  // The first byte of plain text is a number in MessagePack: "A" is 65. So is one of a length in
-  // front of the request.
+  // In MessagePack the first byte of plain text is a number: "A" is 65. So is the first byte of a
+  // length that is sent in front of the request.
   const what = kind === INTEGER ? "a number, a length or plain text" : kind;
   let advice = `${HOW_TO_PACK}, packed once and alone`;
   if (kind === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT) {
@@ -1020,7 +1019,7 @@ function checkText(message: Uint8Array, start: number, end: number): void {
   let text: string;
   try {
     text = strictDecoder.decode(bytes);
-  } catch {
+  } catch { // An old msgpack packs bytes as a string, such as those of .encode("latin-1").
     const whose = nameText(message, start);
     throw new Fault("refused", `${whose} is not UTF-8, ${NO_ENCODE}: ${dump(bytes)}`);
   }
@@ -1197,7 +1196,7 @@ class ServerConnection {
     // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
     const sid = typeof student.sid === "number" ? BigInt(student.sid) : student.sid;
     if (typeof sid === "bigint" && (sid < MIN_INTEGER || sid > MAX_INTEGER)) {
-      throw new Fault("answer", `sid needs more than 64 bits: give it as text, not ${sid}`);
+      throw usageFault(`sid needs more than 64 bits: give it as text, not ${sid}`);
     }
     let request = encode({ ...student, sid });
     while (request.length > 0) request = request.subarray(await this.conn.write(request));
@@ -1327,54 +1326,56 @@ interface Output {
 
 const textEncoder = new TextEncoder();
 const NEW_LINE = textEncoder.encode("\n");
+const NO_BYTES = new Uint8Array();
 /** So many bytes a pipe takes whole or not at all: PIPE_BUF. POSIX promises 512, Linux has 4096. */
 const PIPE_BYTES = Deno.build.os === "linux" ? 4096 : 512;
-/** A piece that fits into the buffer of 1024 bytes which Deno has for standard output. */
-const BUFFERED_BYTES = 1000;
-const NO_BYTES = new Uint8Array();
+/** So many bytes fit into the buffer of 1024 bytes which Deno has for standard output. */
+const PART_BYTES = 1000;
+/** A terminal that can be non-blocking: Windows has none. */
 const isUnixTerminal = Deno.stdout.isTerminal() && Deno.build.os !== "windows";
 
 // Prints whole lines on standard output. A write to an output that is full waits, as a rule. But an
 // output can be non-blocking: then the write fails at once, and has to be tried again. The pipes of
 // npx are so, and so is a terminal that another program has left in this mode. When a write fails,
 // Deno does not say how many bytes were taken before; and nothing may be printed twice.
+//
+// A pipe takes a small piece whole or not at all. So as many lines as fit into such a piece are
+// written together. A terminal may take a part of a piece, so it gets each line by itself. So does
+// a pipe if the line is longer than a piece.
 function printLines(lines: string): void {
-  if (isUnixTerminal) printOnTerminal(lines);
-  else printOnPipe(textEncoder.encode(lines + "\n"));
-}
-
-// A pipe takes a small piece whole or not at all. Each piece ends where a line ends, so that no
-// line of ours has another program's in it. Only a line that is longer than a piece is cut.
-function printOnPipe(bytes: Uint8Array): void {
+  const bytes = textEncoder.encode(lines + "\n");
   let start = 0;
   while (start < bytes.length) {
-    const limit = Math.min(start + PIPE_BYTES, bytes.length);
-    const lineEnd = bytes.lastIndexOf(NEW_LINE[0], limit - 1) + 1;
-    const end = lineEnd > start ? lineEnd : limit;
-    writeAll(Deno.stdout, bytes.subarray(start, end));
-    start = end;
+    const pieceEnd = bytes.lastIndexOf(NEW_LINE[0], start + PIPE_BYTES - 1) + 1;
+    if (pieceEnd > start && !isUnixTerminal) {
+      writeAll(Deno.stdout, bytes.subarray(start, pieceEnd));
+      start = pieceEnd;
+    } else {
+      const lineEnd = bytes.indexOf(NEW_LINE[0], start);
+      printInParts(bytes.subarray(start, lineEnd));
+      start = lineEnd + 1;
+    }
   }
 }
 
-// A terminal may take a part of a piece, and fail then. For example, a piece has 600 bytes:
+// Prints one line on an output that may take a part of what is written, and fail then. For example,
+// a part of the line has 600 bytes, and the output has room for 200:
 //
-// - Deno copies it into a buffer of its own, as it does with each small piece that has no end of
-//   line. Then it sends the buffer to the terminal.
-// - The terminal takes 200 bytes and is full. The write fails, and 400 bytes stay in the buffer.
-// - To write the piece again would double 200 bytes. But each write, even one of no bytes, begins
+// - Deno copies the part into a buffer of its own, as it does with all that is small and has no end
+//   of line. Then it sends what is in the buffer.
+// - The output takes 200 bytes. The write fails, and 400 bytes stay in the buffer.
+// - To write the part again would double 200 bytes. But each write, even one of no bytes, begins
 //   with what is in the buffer. So we write no bytes, until that succeeds.
 //
-// The end of a line is written alone: of one byte, nothing is taken or all.
-function printOnTerminal(lines: string): void {
-  for (const line of lines.split("\n")) {
-    const bytes = textEncoder.encode(line);
-    for (let start = 0; start < bytes.length; start += BUFFERED_BYTES) {
-      const count = tryToWrite(Deno.stdout, bytes.subarray(start, start + BUFFERED_BYTES));
-      const isFull = count === undefined;
-      if (isFull) writeWhenPossible(Deno.stdout, NO_BYTES);
-    }
-    writeAll(Deno.stdout, NEW_LINE);
+// A write that succeeds has taken all. The end of the line is written alone: of one byte, nothing
+// is taken or all.
+function printInParts(line: Uint8Array): void {
+  for (let start = 0; start < line.length; start += PART_BYTES) {
+    const count = tryToWrite(Deno.stdout, line.subarray(start, start + PART_BYTES));
+    const isFull = count === undefined;
+    if (isFull) writeWhenPossible(Deno.stdout, NO_BYTES);
   }
+  writeAll(Deno.stdout, NEW_LINE);
 }
 
 function writeAll(out: Output, bytes: Uint8Array): void {

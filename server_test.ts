@@ -807,8 +807,10 @@ netTest("a roster that fails with a fault of ours is a fault of the server", asy
   await using lab = new Lab({ onRequests });
   using client = await lab.visit();
   await client.send(REQUEST);
-  assertEquals((await client.receiveAll()).map(isError), [true]);
-  assertEquals((await lab.log.until("usage")).level, "ERROR");
+  assertEquals(await client.receiveAll(), [{ error: "the server has failed, not you" }]);
+  const { level, message } = await lab.log.until("bug");
+  assertEquals(level, "ERROR");
+  includes(message, "a fault that no client can cause");
 });
 
 // How a client goes: what it does once it is greeted; the record; whether the answers are read.
