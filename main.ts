@@ -314,7 +314,7 @@ class Session {
       await this.#endBroken(error);
     } finally {
       this.#close();
-      // The client's end has a record of its own, which #endOfStream writes.
+      // The client's end has a record of its own: #traceEnd.
       this.#trace("closed", () => ({ text: "closed by the server", by: "server" }));
     }
   }
@@ -407,8 +407,7 @@ class Session {
 
   // Step 4. The client has ended its side of the connection.
   async #endOfStream(): Promise<void> {
-    const text = "recv brought the end: the client sends no more";
-    this.#trace("closed", () => ({ text, by: "client" }));
+    this.#traceEnd();
     const rest = this.#framer.pending().length;
     if (rest > 0) {
       const text = `the client closed after ${plural(rest, "byte")} of a message`;
@@ -517,6 +516,7 @@ class Session {
       this.#traceRead(buffer.subarray(0, count));
       count = await this.conn.read(buffer);
     }
+    this.#traceEnd();
   }
 
   #close(): void {
@@ -541,6 +541,11 @@ class Session {
       const text = `recv brought ${plural(bytes.length, "byte")}`;
       return { text, bytes: bytes.length, hex: hexOf(bytes) };
     });
+  }
+
+  #traceEnd(): void {
+    const text = "recv brought the end: the client sends no more";
+    this.#trace("closed", () => ({ text, by: "client" }));
   }
 
   // `decode` cannot fail here: the framer has let through only what it takes.
@@ -942,8 +947,8 @@ const STRANGERS: Stranger[] = [
   { begins: /^\([dl]p\d/, name: "a Python pickle", advice: USE_PICKLE_PY }, // version 0, such as (dp0
   { begins: /^[\]}]q\0/, name: "a Python pickle", advice: USE_PICKLE_PY }, // version 1, such as }q\0
   { begins: /^\s*[[{(]\s*'/, name: "the text of a Python dict", advice: `${HOW_TO_PACK}, not str() or repr()` },
-  { begins: /^\s*[[{"]/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` },
-  { begins: /^[A-Z]{3,7} (\/|\*|\w+:)|^HTTP\//, name: "HTTP", advice: "use a socket and msgpack.packb(d)" },
+  { begins: /^\s*[[{"](?!\0)/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` },
+  { begins: /^[A-Z]{3,7} (\/|\*|[\w.-]+:)|^HTTP\//, name: "HTTP", advice: "use a socket and msgpack.packb(d)" },
   { begins: /^\cV\cC/, name: "TLS, as of https", advice: "the lab is plain TCP" },
   { begins: /^PROXY |^\r\n\r\n\0\r\nQUIT\n/, name: "HAProxy's PROXY header", advice: "leave out its option send-proxy" },
 ];
@@ -1092,7 +1097,8 @@ function readId(fields: Record<string, unknown>, key: string): number | bigint |
   const value = readField(fields, key);
   if (typeof value === "string") return checkVisible(value, key);
   if (typeof value === "bigint") return simplify(value);
-  if (Number.isSafeInteger(value)) return value as number; // A float such as 5.0 is one, too.
+  // JavaScript packs an integer of more than 32 bits as a float, so a float may be an id, too.
+  if (Number.isSafeInteger(value)) return value as number;
   throw new Fault("refused", `${key} ${mustBe(`${INTEGER} or ${STRING}`, kindOfValue(value))}`);
 }
 
@@ -1203,18 +1209,20 @@ class ServerConnection {
   }
 
   async receiveAcknowledgement(): Promise<void> {
-    const seconds = ACKNOWLEDGEMENT_MS / 1000;
-    const text = `the server has the request, but no acknowledgement in ${seconds} s`;
-    // `tooLate` is a promise that brings no value. The clock rejects it when the time is over.
-    const { promise: tooLate, reject } = Promise.withResolvers<never>();
-    const cancel = afterRunning(ACKNOWLEDGEMENT_MS, () => reject(new Fault("answer", text)));
-    try { // What comes first counts: the message, or the end of the time.
-      const { message, arrived } = await Promise.race([
-        this.#nextMessage("acknowledgement"),
-        tooLate,
-      ]);
+    let isTooLate = false;
+    const cancel = afterRunning(ACKNOWLEDGEMENT_MS, () => {
+      isTooLate = true;
+      this.conn[Symbol.dispose](); // Closes. Then the read fails.
+    });
+    try {
+      const { message, arrived } = await this.#nextMessage("acknowledgement");
       const isRight = kindOf(message) === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT;
       if (!isRight) throw notTheLabs("acknowledgement", message, arrived);
+    } catch (error) {
+      if (!isTooLate) throw error;
+      const seconds = ACKNOWLEDGEMENT_MS / 1000;
+      const text = `the server has the request, but no acknowledgement in ${seconds} s`;
+      throw new Fault("answer", text);
     } finally {
       cancel();
     }
@@ -1597,10 +1605,10 @@ function parseOption({ name, preset, parse }: Option, given: unknown): string | 
   return parse(typed, name);
 }
 
-// What was typed for each option, as text. `deno task` and npm may hand their own `--` on.
+// What was typed for each option, as text.
 function splitArguments(options: Option[], args: string[]): Record<string, unknown> {
   const names = options.map(({ name }) => name);
-  return parseArgs(args.filter((arg) => arg !== "--"), {
+  return parseArgs(args, {
     string: names,
     unknown: (arg) => {
       if (arg === "") return; // As in `--port ""`. parseOption will see that the value is missing.
@@ -1763,7 +1771,8 @@ async function execute({ options, run, explanations }: Program, args: string[]):
   }
 }
 
-async function main(args: string[]): Promise<number> {
+async function main(typed: string[]): Promise<number> {
+  const args = typed.filter((arg) => arg !== "--"); // `deno task` and npm may hand theirs on.
   if (args.includes("--version")) {
     console.log(project.version);
     return 0;

@@ -672,6 +672,7 @@ const FAULTS: [name: string, stream: Uint8Array, event: string, ...words: string
   ["a bool", encode(false), "not-a-map", NOT_A_MAP, "a bool came"],
   ["a float", encode(0.5), "not-a-map", NOT_A_MAP, "a float came"],
   ["a list whose value looks like JSON", bytes(0x91, 0x7b), "not-a-map", NOT_A_MAP, "a list came", "packed once and alone", '(91 7b ".{")'],
+  ["a length that looks like JSON", bytes(0x5b, 0, 0, 0), "not-a-map", NOT_A_MAP, "a number, a length", '(5b "[")'],
   ["a number whose bytes look like JSON", bytes(0xcd, 0x7b, 0x7b), "not-a-map", NOT_A_MAP, "a number", "packed once and alone"],
   ["packed twice", encode(REQUEST), "not-a-map", NOT_A_MAP, "bytes came", "packed once and alone"],
   ["0xc1", bytes(0xc1), "malformed", "c1, which MessagePack never uses"],
@@ -755,6 +756,7 @@ const STRANGERS: [name: string, stream: Uint8Array, ...words: string[]][] = [
   ["HTTP", bytes("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), "HTTP", "msgpack.packb(d)"],
   ["HTTP, for changing", bytes("PATCH /students/1 HTTP/1.1\r\n\r\n"), "HTTP"],
   ["HTTP, to a proxy", bytes("CONNECT localhost:443 HTTP/1.1\r\n\r\n"), "HTTP"],
+  ["HTTP, to a proxy, for a name with dots", bytes("CONNECT www.example.com:443 HTTP/1.1\r\n\r\n"), "HTTP"],
   ["TLS", bytes(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3), "TLS"],
   ["HAProxy's header", bytes("PROXY TCP4 127.0.0.1 127.0.0.1 4000 12000\r\n"), "PROXY", "send-proxy"],
   ["HAProxy's header, binary", bytes("\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c"), "PROXY", "send-proxy"],
@@ -920,6 +922,21 @@ netTest("resets in the queue: DEBUG, and the next client is served", async () =>
   assertEquals(lab.log.of("WARN", "ERROR"), []);
 });
 
+Deno.test({
+  name: "each end of a visit closes the connection",
+  ignore: !NET,
+  sanitizeResources: true, // It fails if a connection stays open.
+  fn: async () => {
+    await using lab = new Lab();
+    for (const last of [[], [REQUEST], [REQUEST.subarray(0, 9)], [0xc1]]) {
+      using client = await lab.visit();
+      await client.send(...last);
+      await client.conn.closeWrite();
+      await client.receiveAll();
+    }
+  },
+});
+
 netTest("lingering close: with 16 MB under way the error is readable", async () => {
   await using lab = new Lab();
   using client = await lab.visit();
@@ -1047,7 +1064,10 @@ netTest("the limit on silence: closed without an answer, the next one's turn", a
   using client = await lab.visit();
   using next = await lab.connect();
   await client.pass();
+  const start = performance.now();
   assertEquals(await client.receiveAll(), []);
+  const silent = performance.now() - start;
+  assert(silent < 900, `${silent} ms`); // It is told nothing, so the server does not linger.
   await next.greeting();
   const { level, client: name, message } = await lab.log.until("idle");
   assertEquals([level, name], ["INFO", client.name]); // it did nothing wrong
@@ -1418,6 +1438,7 @@ const WRONG: [args: string[], says: string][] = [
   [["server"], "Unexpected server: client comes first"],
   [["--port", "12001", "client", "--sid", "1"], "Unexpected client: client comes first"],
   [["client"], "--student-name needs a value"],
+  [["--", "client"], "--student-name needs a value"],
   [["client", ...ALICE_ARGS], "--sid needs a value"],
   [["client", ...ALICE_ARGS, "--sid", ""], "--sid needs a value"],
   [["client", ...ALICE_ARGS, "--sid", "-5"], "A value that begins with -: --sid=-5"],
@@ -1595,6 +1616,7 @@ function linesOfFault(client: Client): string[] {
     `WARN ${name}: ${error}`,
     `DEBUG ${name}: send ${refusal}, which is { error: "${error}" }`,
     `DEBUG ${name}: recv brought 3 bytes`,
+    `DEBUG ${name}: recv brought the end: the client sends no more`,
     `DEBUG ${name}: closed by the server`,
   ];
 }
@@ -2160,47 +2182,55 @@ runTest("our client waits its turn, and says so after a second", async () => {
   await assertClientPasses(client, lab.port);
 });
 
+/** A server that takes the request and is silent: our client says so after 10 s. */
+async function silentServerIsTold(): Promise<void> {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await using client = asClient((listener.addr as Deno.NetAddr).port);
+  using conn = await listener.accept();
+  await conn.write(HELLO);
+  const start = performance.now();
+  const [code, out, err] = await client.end();
+  assert(performance.now() - start > 9000);
+  const says = "the server has the request, but no acknowledgement in 10 s";
+  assertEquals([code, out.length, err], [1, 1, [says]]);
+}
+
+/** Our client is stopped while its acknowledgement comes: it is not told that it has failed. */
+async function stoppedClientPasses(): Promise<void> {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  await using client = asClient(port);
+  using conn = await listener.accept();
+  await conn.write(HELLO);
+  await conn.read(new Uint8Array(1000));
+  await slowness(8000);
+  client.child.kill("SIGSTOP");
+  await conn.write(bytes(1));
+  await slowness(3000); // The 10 s pass.
+  client.child.kill("SIGCONT");
+  await assertClientPasses(client, port);
+}
+
+/** A client that sends nothing when the server stops: it is told so when its 5 s are over. */
+async function silentClientIsToldAtTheStop(): Promise<void> {
+  const [server, port] = await startServer("--request-timeout", "0");
+  await using _ = server;
+  using client = await visit(port);
+  const start = performance.now();
+  server.child.kill("SIGTERM");
+  assertEquals(await client.receive(), { error: "the server stops" });
+  assert(performance.now() - start >= 4900); // the time to finish is 5 s
+  client.conn.close();
+  const [code, , err] = await server.end();
+  assertEquals(code, 0);
+  assert(err.includes(`WARN ${client.name}: the server stops`), err.join("\n"));
+}
+
 runTest(
   "what takes long, side by side: no acknowledgement, a late one, a server that stops",
   async () => {
-    const silentServer = async () => {
-      using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-      await using client = asClient((listener.addr as Deno.NetAddr).port);
-      using conn = await listener.accept();
-      await conn.write(HELLO);
-      const start = performance.now();
-      const [code, out, err] = await client.end();
-      assert(performance.now() - start > 9000);
-      const says = "the server has the request, but no acknowledgement in 10 s";
-      assertEquals([code, out.length, err], [1, 1, [says]]);
-    };
-    // Our client is stopped while its acknowledgement comes: it is not told that it has failed.
-    const stoppedClient = async () => {
-      using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-      const { port } = listener.addr as Deno.NetAddr;
-      await using client = asClient(port);
-      using conn = await listener.accept();
-      await conn.write(HELLO);
-      await conn.read(new Uint8Array(1000));
-      await slowness(8000);
-      client.child.kill("SIGSTOP");
-      await conn.write(bytes(1));
-      await slowness(3000); // The 10 s pass.
-      client.child.kill("SIGCONT");
-      await assertClientPasses(client, port);
-    };
-    const silentClient = async () => {
-      const [server, port] = await startServer("--request-timeout", "0");
-      await using _ = server;
-      using client = await visit(port);
-      const start = performance.now();
-      server.child.kill("SIGTERM");
-      assertEquals(await client.receive(), { error: "the server stops" });
-      assert(performance.now() - start >= 4900); // the time to finish is 5 s
-      client.conn.close();
-      assertEquals((await server.end())[0], 0);
-    };
-    await Promise.all([silentServer(), ...UNIX_SIGNALS ? [stoppedClient(), silentClient()] : []]);
+    const withSignals = UNIX_SIGNALS ? [stoppedClientPasses(), silentClientIsToldAtTheStop()] : [];
+    await Promise.all([silentServerIsTold(), ...withSignals]);
   },
 );
 
