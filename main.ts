@@ -1083,8 +1083,7 @@ const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
 function checkVisible(text: string, key: string): string {
   if (VISIBLE.test(text)) return text;
-  const hint = text.trim() === "" ? "" : `, nothing of it can be seen: ${quote(text)}`;
-  throw new Fault("refused", `${key} is empty${hint}`);
+  throw new Fault("refused", `${key} is empty: nothing can be seen in ${quote(text)}`);
 }
 
 function readText(fields: Record<string, unknown>, key: string): string {
