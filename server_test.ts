@@ -1811,6 +1811,14 @@ runTest("what a client sends can forge no line and move no cursor", async () => 
   assert(err.every((line) => !line.startsWith("ERROR")));
 });
 
+runTest("the wire, too, shows nothing that turns the direction of writing", async () => {
+  const [server, port] = await startServer("--log-level", "DEBUG");
+  await using _ = server;
+  using client = await visit(port);
+  await client.pass(but({ student_name: "Alice \u202e nworB" }));
+  includes(await server.stderr.until("received"), "Alice \\u202e nworB");
+});
+
 netTest(
   "a stop while a client is being accepted: that client is told, and does not hold it",
   async () => {
