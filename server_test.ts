@@ -1029,10 +1029,19 @@ netTest("what is not shown costs nothing: at level ERROR the wire is not even to
   const logger = createLogger("ERROR");
   const types: string[] = [];
   logger.debug = ((message: unknown) => types.push(typeof message)) as typeof logger.debug;
-  await using lab = new Lab({ logger });
-  await lab.check();
-  lab.stop();
-  await lab.served;
+  const { inspect } = Deno;
+  Deno.inspect = (value) => {
+    types.push("inspected");
+    return inspect(value);
+  };
+  try {
+    await using lab = new Lab({ logger });
+    await lab.check();
+    lab.stop();
+    await lab.served;
+  } finally {
+    Deno.inspect = inspect;
+  }
   assertEquals(types, []);
 });
 
@@ -1697,16 +1706,29 @@ runTest("the options of the command line reach the server", async () => {
   assertEquals(await silent.receive(), { error: "its turn of 0.3 s is over" });
 });
 
+/** The next record, without its time and without its text for people; and that text. */
+async function nextRecord(lines: Lines) {
+  const line = await lines.next() ?? "";
+  assert(/^[\x20-\x7e]+$/.test(line), line); // nothing that moves a cursor
+  const { time, message, ...record } = JSON.parse(line);
+  assert(!Number.isNaN(Date.parse(time)));
+  return { record, message };
+}
+
+runTest("--log-format json: two requests in one read are two records", async () => {
+  await using server = Process.main("--port", "0", "--log-format", "json");
+  const { record: { port } } = await nextRecord(server.stdout);
+  using client = await visit(port);
+  await client.send(REQUEST, REQUEST);
+  for (let i = 0; i < 2; i++) {
+    const { record } = await nextRecord(server.stdout);
+    assertEquals(record, { level: "INFO", event: "request", client: client.name, ...ALICE });
+  }
+});
+
 runTest("--log-format json: a record a line, the student's fields in it", async () => {
   await using server = Process.main("--port", "0", "--log-format", "json");
-  const read = async (lines: Lines) => {
-    const line = await lines.next() ?? "";
-    assert(/^[\x20-\x7e]+$/.test(line), line); // nothing that moves a cursor
-    const { time, message, ...record } = JSON.parse(line);
-    assert(!Number.isNaN(Date.parse(time)));
-    return [record, message];
-  };
-  const [{ port, ...listening }] = await read(server.stdout);
+  const { record: { port, ...listening } } = await nextRecord(server.stdout);
   const { version } = project;
   const where = { level: "INFO", event: "listening", address: "127.0.0.1", version };
   assertEquals(listening, where);
@@ -1718,10 +1740,10 @@ runTest("--log-format json: a record a line, the student's fields in it", async 
   };
   await client.pass(encode({ ...student, event: "forged", client: "forged", level: "forged" }));
   const fields = { ...student, sid: "18446744073709551615" };
-  const [record] = await read(server.stdout);
+  const { record } = await nextRecord(server.stdout);
   assertEquals(record, { level: "INFO", event: "request", client: client.name, ...fields });
   await client.send(bytes(0xc1));
-  const [warning, message] = await read(server.stderr);
+  const { record: warning, message } = await nextRecord(server.stderr);
   assertEquals(warning, { level: "WARN", event: "malformed", client: client.name });
   includes(message, client.name);
 });
