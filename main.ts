@@ -1299,7 +1299,7 @@ function dump(bytes: Uint8Array): string {
 
 // Any value as text in one line.
 function inspectLine(value: unknown): string {
-  return Deno.inspect(value, { breakLength: Infinity }).replace(/\n\s*/g, " ");
+  return Deno.inspect(value).replace(/\n\s*/g, " ");
 }
 
 // Characters that could forge a line or move the cursor: controls (Cc), separators of lines and

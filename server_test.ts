@@ -1695,6 +1695,18 @@ runTest("the wire at level DEBUG: one session and one fault, line by line", asyn
   assertEquals(seen, [...linesOfSession(alice), ...linesOfFault(mallory)]);
 });
 
+runTest("--backlog reaches the kernel: of five, not all are connected", async () => {
+  const [server, port] = await startServer("--backlog", "1");
+  await using _ = server;
+  using _first = await visit(port);
+  const giveUp = new AbortController(); // The kernel lets them try again, for minutes.
+  const connecting = Array.from({ length: 5 }, () => Deno.connect({ port, signal: giveUp.signal }));
+  const settled = Promise.allSettled(connecting);
+  assertEquals(await Promise.race([settled, slowness(500)]), undefined);
+  giveUp.abort();
+  for (const result of await settled) if (result.status === "fulfilled") result.value.close();
+}, Deno.build.os === "linux");
+
 runTest("the options of the command line reach the server", async () => {
   const [server, port] = await startServer("--turn-timeout", "0.3", "--max-message-bytes", "64");
   await using _ = server;
@@ -2283,6 +2295,38 @@ runTest("our client at a queue that is full: it says that it is not connected", 
   );
   for (const client of waiting) await client[Symbol.asyncDispose]();
 }, DROPPING_QUEUE);
+
+netTest("our client says after a second what it waits for, and says it once", async () => {
+  await using lab = new Lab();
+  const first = await lab.visit();
+  const told: string[] = [];
+  const { promise: hint, resolve } = Promise.withResolvers<void>();
+  const onWaiting = (waitingFor: string) => {
+    told.push(waitingFor);
+    resolve();
+  };
+  const start = performance.now();
+  const submitting = submit(ALICE, { port: lab.port, onWaiting });
+  await hint;
+  const waited = performance.now() - start;
+  assert(waited > 990 && waited < 2500, `${waited} ms`);
+  await slowness(200);
+  first.conn.close();
+  await submitting;
+  assertEquals(told, ["greeting"]);
+});
+
+netTest("our client that has failed says nothing later", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const told: string[] = [];
+  const onWaiting = (waitingFor: string) => void told.push(waitingFor);
+  const failing = submit(ALICE, { port: listener.addr.port, onWaiting }).catch(() => "failed");
+  const conn = await listener.accept();
+  conn.close();
+  assertEquals(await failing, "failed");
+  await slowness(1200); // It would have said so after a second.
+  assertEquals(told, []);
+});
 
 runTest("our client waits its turn, and says so after a second", async () => {
   await using lab = new Lab();
