@@ -293,7 +293,7 @@ class Session {
   #wait: Wait = { limit: REQUEST_LIMIT, since: 0 }; // what the server waits for now
   #stoppedAt: number | undefined; // the tick at which the server was told to stop
   #hungUpAt: number | undefined; // the tick at which the server ended the visit
-  #isLingering = false; // The visit is over, but the connection stays open until the client reads.
+  #isLingering = false; // The visit is over, but the connection stays open for a while.
 
   constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
     const { hostname, port } = conn.remoteAddr;
