@@ -343,10 +343,10 @@ class Session {
     if (bytes === null) await this.#endOfStream();
   }
 
-  // Step 3. The framer keeps what each read brings. `bytes` is what the last one has brought: the
-  // first read of a client may show that it is no client of the lab. All good requests that have
-  // come are printed, then acknowledged; only then comes the error about a wrong one behind them.
-  // Returns whether the client may go on.
+  // Step 3. The framer keeps what each read brings. `bytes` is what the last read has brought. In
+  // the first read of a client they may show that it is no client of the lab. All good requests
+  // that have come are printed, then acknowledged; only then comes the error about a wrong one
+  // behind them. Returns whether the client may go on.
   async #answer(bytes: Uint8Array): Promise<boolean> {
     this.#traceRead(bytes);
     if (this.#hungUpAt !== undefined) return false; // `tick` has ended the visit.
@@ -426,8 +426,8 @@ class Session {
   }
 
   // Ends the visit because of a wrong request, or because the server itself has failed. `stranger`
-  // says what the bytes look like, if they are not of the lab. An event that the table does not
-  // have is of a Fault that somebody's own `onRequests` has thrown.
+  // says what the bytes look like, if they are not of the lab. Somebody's own `onRequests` may
+  // throw a Fault, too: if its event is not in the table, it is a fault of the server.
   async #refuse(fault: unknown, stranger: string | undefined): Promise<void> {
     if (!(fault instanceof Fault && fault.event in ENDINGS)) {
       await this.#hangUp("bug", `a fault of the server: ${inspectLine(fault)}`);
@@ -490,8 +490,8 @@ class Session {
   // could lose the error that we have sent. Therefore a client that is told something is not closed
   // yet: we end only our side of the connection, and linger.
   //
-  // When `tick` calls this, `run` may be sending. The kernel then gets the error after what it has
-  // taken of the acknowledgements. Each of these is one byte, so none is cut.
+  // When `tick` calls this, `run` may be sending acknowledgements. The error goes out behind those
+  // that the kernel has taken; each is one byte, so none is cut. The write of the others fails.
   async #hangUp(event: string, text: string): Promise<void> {
     if (this.#hungUpAt !== undefined) return;
     this.#hungUpAt = this.#ticks;
@@ -947,7 +947,7 @@ const STRANGERS: Stranger[] = [
   { begins: /^\([dl]p\d/, name: "a Python pickle", advice: USE_PICKLE_PY }, // version 0, such as (dp0
   { begins: /^[\]}]q\0/, name: "a Python pickle", advice: USE_PICKLE_PY }, // version 1, such as }q\0
   { begins: /^\s*[[{(]\s*'/, name: "the text of a Python dict", advice: `${HOW_TO_PACK}, not str() or repr()` },
-  { begins: /^\s*[[{"](?!\0)/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` },
+  { begins: /^\s*[[{"](?!\0)/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` }, // 5b 00 is a length
   { begins: /^[A-Z]{3,7} (\/|\*|[\w.-]+:)|^HTTP\//, name: "HTTP", advice: "use a socket and msgpack.packb(d)" },
   { begins: /^\cV\cC/, name: "TLS, as of https", advice: "the lab is plain TCP" },
   { begins: /^PROXY |^\r\n\r\n\0\r\nQUIT\n/, name: "HAProxy's PROXY header", advice: "leave out its option send-proxy" },
