@@ -1187,12 +1187,12 @@ class ServerConnection {
   async receiveGreeting(): Promise<number | bigint> {
     const { message, arrived } = await this.#nextMessage("greeting");
     const clientid = readClientId(message);
-    if (clientid === undefined) throw notTheLabs("greeting", message, arrived);
+    if (clientid === undefined) throw unexpectedAnswer("greeting", message, arrived);
     // A client that was paused (^Z, a laptop that sleeps) may find the error of a timeout here.
     if (this.#framer.pending().length > 0) {
       const what = "answer before the request";
       const early = await this.#nextMessage(what);
-      throw notTheLabs(what, early.message, early.arrived);
+      throw unexpectedAnswer(what, early.message, early.arrived);
     }
     return clientid;
   }
@@ -1216,7 +1216,7 @@ class ServerConnection {
     try {
       const { message, arrived } = await this.#nextMessage("acknowledgement");
       const isRight = kindOf(message) === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT;
-      if (!isRight) throw notTheLabs("acknowledgement", message, arrived);
+      if (!isRight) throw unexpectedAnswer("acknowledgement", message, arrived);
     } catch (error) {
       if (!isTooLate) throw error;
       const seconds = ACKNOWLEDGEMENT_MS / 1000;
@@ -1253,7 +1253,7 @@ function readClientId(message: Uint8Array): number | bigint | undefined {
 }
 
 // What is wrong with an answer, in words. `arrived` shows more of it than the message alone.
-function notTheLabs(what: string, message: Uint8Array, arrived: Uint8Array): Fault {
+function unexpectedAnswer(what: string, message: Uint8Array, arrived: Uint8Array): Fault {
   const value = decode(message);
   const { error } = Object(value); // Object() makes it safe to look into null and numbers, too.
   if (typeof error === "string") return new Fault("answer", `the server refused: ${error}`);
@@ -1618,7 +1618,9 @@ function splitArguments(options: Option[], args: string[]): Record<string, unkno
 
 function describeUnknown(arg: string, before: string, names: string[]): string {
   if (!arg.startsWith("-")) return `Unexpected ${arg}: client comes first, spaces need quotes`;
-  if (names.includes(before.slice(2))) return `A value that begins with -: ${before}=${arg}`;
+  if (names.includes(before.slice(2))) {
+    return `Write a value that begins with - as in ${before}=${arg}`;
+  }
   return `Unknown option ${arg}: there are --${names.join(", --")}, --help, --version`;
 }
 

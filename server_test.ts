@@ -1467,7 +1467,7 @@ const WRONG: [args: string[], says: string][] = [
   [["--port="], "--port needs a value"],
   [["--host", "--port", "0"], "--host needs a value"],
   [["--backlog=-1"], "--backlog must be an integer from 1 to 65535, not -1"],
-  [["--backlog", "-1"], "A value that begins with -: --backlog=-1"],
+  [["--backlog", "-1"], "Write a value that begins with - as in --backlog=-1"],
   [["--request-timeout", "soon"], "--request-timeout must be seconds from 0 to"],
   [["--keep-alive-timeout=-1"], "--keep-alive-timeout must be seconds from 0 to"],
   [["--turn-timeout", "1000001"], "--turn-timeout must be seconds from 0 to 1000000, not 1000001"],
@@ -1498,7 +1498,7 @@ const WRONG: [args: string[], says: string][] = [
   [["--", "client"], "--student-name needs a value"],
   [["client", ...ALICE_ARGS], "--sid needs a value"],
   [["client", ...ALICE_ARGS, "--sid", ""], "--sid needs a value"],
-  [["client", ...ALICE_ARGS, "--sid", "-5"], "A value that begins with -: --sid=-5"],
+  [["client", ...ALICE_ARGS, "--sid", "-5"], "Write a value that begins with - as in --sid=-5"],
   [["client", "--student-name", "Alice", "Brown"], "Unexpected Brown: client comes first, spaces need quotes"],
   [["client", ...ALICE_ARGS, "--turn-timeout", "3"], "Unknown option --turn-timeout: there are --student-name, --github-username, --sid, --host, --port, --help"],
 ];
