@@ -80,6 +80,8 @@ async function resetArrives(): Promise<boolean> {
 }
 
 type TestBody = (t: Deno.TestContext) => Promise<void>;
+/** What runs while something of Deno is replaced. */
+type Run = () => Promise<void>;
 const netTest = (name: string, fn: TestBody) => Deno.test({ name, ignore: !NET, fn });
 const runTest = (name: string, fn: TestBody, isThere = true) =>
   Deno.test({ name, ignore: !RUN || !isThere, fn });
@@ -848,18 +850,12 @@ table("ends", ENDS, async (_, go, level, event, words, ...[answers]) => {
   await lab.check();
 });
 
-/** Runs this while the first accepts of each new listener fail, so many times with this error. */
-async function withFailedAccepts(error: Error, times: number, run: () => Promise<void>) {
+/** Runs this with servers that get each listener after it was changed so. */
+async function withListeners(change: (listener: Deno.TcpListener) => void, run: Run) {
   const { listen } = Deno;
-  let left = times;
   Deno.listen = ((options: Deno.TcpListenOptions) => {
     const listener = listen(options);
-    const accept = listener[Symbol.asyncIterator].bind(listener);
-    listener[Symbol.asyncIterator] = () => {
-      if (left === 0) return accept();
-      left--;
-      return { next: () => Promise.reject(error) } as ReturnType<typeof accept>;
-    };
+    change(listener);
     return listener;
   }) as typeof listen;
   try {
@@ -867,6 +863,19 @@ async function withFailedAccepts(error: Error, times: number, run: () => Promise
   } finally {
     Deno.listen = listen;
   }
+}
+
+/** Runs this with servers whose first accepts fail, so many times with this error. */
+function withFailedAccepts(error: Error, times: number, run: Run): Promise<void> {
+  let left = times;
+  return withListeners((listener) => {
+    const accept = listener[Symbol.asyncIterator].bind(listener);
+    listener[Symbol.asyncIterator] = () => {
+      if (left === 0) return accept();
+      left--;
+      return { next: () => Promise.reject(error) } as ReturnType<typeof accept>;
+    };
+  }, run);
 }
 
 netTest("a failed accept of one client costs nothing", async () => {
@@ -1199,23 +1208,15 @@ runTest("standard output that nobody reads for longer than a turn: all is answer
 });
 
 /** Runs this with servers that get each connection after it was changed so. */
-async function withConnections(change: (conn: Deno.TcpConn) => void, run: () => Promise<void>) {
-  const { listen } = Deno;
-  Deno.listen = ((options: Deno.TcpListenOptions) => {
-    const listener = listen(options);
-    const { accept } = listener;
+function withConnections(change: (conn: Deno.TcpConn) => void, run: Run): Promise<void> {
+  return withListeners((listener) => {
+    const accept = listener.accept.bind(listener);
     listener.accept = async () => {
-      const conn = await accept.call(listener);
+      const conn = await accept();
       change(conn);
       return conn;
     };
-    return listener;
-  }) as typeof listen;
-  try {
-    await run();
-  } finally {
-    Deno.listen = listen;
-  }
+  }, run);
 }
 
 netTest("a kernel that takes one byte at a time: each message is sent whole", async () => {
