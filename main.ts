@@ -429,7 +429,7 @@ class Session {
   // says what the bytes look like, if they are not of the lab. Somebody's own `onRequests` may
   // throw a Fault, too: if its event is not in the table, it is a fault of the server.
   async #refuse(fault: unknown, stranger: string | undefined): Promise<void> {
-    if (!(fault instanceof Fault && fault.event in ENDINGS)) {
+    if (!(fault instanceof Fault && Object.hasOwn(ENDINGS, fault.event))) {
       await this.#hangUp("bug", `a fault of the server: ${inspectLine(fault)}`);
     } else if (stranger !== undefined) {
       await this.#hangUp("stranger", stranger);

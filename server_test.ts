@@ -815,7 +815,7 @@ netTest("our client refuses an id of more than 64 bits, which cannot be sent", a
 
 netTest("a roster that fails with a fault of ours is a fault of the server", async () => {
   const onRequests = () => {
-    throw new Fault("usage", "a fault that no client can cause");
+    throw new Fault("constructor", "a fault that no client can cause"); // each object has this name
   };
   await using lab = new Lab({ onRequests });
   using client = await lab.visit();
