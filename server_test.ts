@@ -16,7 +16,7 @@ import { createConnection } from "node:net";
 import project from "./deno.json" with { type: "json" };
 import { createLogger, Fault, Framer, serve, submit } from "./main.ts";
 import type { ServeOptions, Student } from "./main.ts";
-import { configFlags, ROOT } from "./tools/config.ts";
+import { configFlags, ROOT } from "./tools/shared/config.ts";
 
 // ------------------------------------------------------------------------ what may run here --
 

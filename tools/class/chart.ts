@@ -4,8 +4,8 @@
  * @module
  */
 
-import { wrap } from "../text.ts";
-import type { TopLevelSpec } from "../vega.ts";
+import { wrap } from "../shared/text.ts";
+import type { TopLevelSpec } from "../shared/vega.ts";
 import { median, neverServed, queueOverTime, waitingTimes } from "./numbers.ts";
 import { COLORS, rows } from "./rows.ts";
 import type { Run } from "./run.ts";

@@ -4,9 +4,8 @@
  * @module
  */
 
-// deno-lint-ignore-file no-import-prefix -- only this file needs it, and deno.json is for main.ts
-import { escapeUTF8 } from "npm:entities@6.0.1";
-import { sizeOf, toSvg } from "../vega.ts";
+import { escapeUTF8 } from "entities";
+import { sizeOf, toSvg } from "../shared/vega.ts";
 import { chart, NARROW, WIDE } from "./chart.ts";
 import { report } from "./report.ts";
 import type { Run } from "./run.ts";

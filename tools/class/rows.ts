@@ -4,7 +4,7 @@
  * @module
  */
 
-import { shorten } from "../text.ts";
+import { shorten } from "../shared/text.ts";
 import { stretches, waited } from "./numbers.ts";
 import type { Run } from "./run.ts";
 import type { Visit } from "./visit.ts";

@@ -5,7 +5,7 @@
  */
 
 import { setTimeout as delay } from "node:timers/promises";
-import type { Client } from "../client.ts";
+import type { Client } from "../shared/client.ts";
 import type { Plan } from "./options.ts";
 import { isGood, makeVisit, newVisit, type Visit } from "./visit.ts";
 

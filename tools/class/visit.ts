@@ -5,8 +5,8 @@
  */
 
 import { encode } from "@std/msgpack";
-import { Client, type Value } from "../client.ts";
-import { printable, shorten } from "../text.ts";
+import { Client, type Value } from "../shared/client.ts";
+import { printable, shorten } from "../shared/text.ts";
 
 /** What one client saw. All times are in ms since the run began, and missing if it did not happen. */
 export interface Visit {

@@ -5,7 +5,7 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { ROOT } from "../config.ts";
+import { ROOT } from "../shared/config.ts";
 import project from "../../deno.json" with { type: "json" };
 import { perform } from "./experiment.ts";
 import { gradeSubmission } from "./grading.ts";

@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { configFlags } from "../config.ts";
+import { serverFlags } from "../shared/config.ts";
 import type { Graded } from "./outcome.ts";
 import {
   canTest,
@@ -48,8 +48,8 @@ Deno.test({ name: "grade: nobody pays for a server that crashes before", ignore 
 });
 
 Deno.test({ name: "grade: the project's own server passes every check", ignore }, async () => {
-  const flags = configFlags().map((flag) => flag.endsWith(".json") ? pathOf(flag) : flag);
-  const command = [Deno.execPath(), "run", "--no-lock", ...flags, "--allow-net", pathOf("main.ts")];
+  const flags = (await serverFlags()).map((flag) => flag.endsWith(".json") ? pathOf(flag) : flag);
+  const command = [Deno.execPath(), "run", ...flags, "--allow-net", pathOf("main.ts")];
   const { submissions: [own] } = await gradesOf(...command);
   const wrong = own.checks.filter(({ verdict }) => verdict !== "pass");
   assertEquals(wrong.map(({ name, seen }) => `${name}: ${seen}`), []);

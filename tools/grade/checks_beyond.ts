@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Client } from "../client.ts";
+import type { Client } from "../shared/client.ts";
 import { inTwo, lineOf, LONG_NAME, OTHER_SCRIPTS, type Request, request } from "./lab.ts";
 import { beginsAlike } from "./lines.ts";
 import { ANSWER_MS, GREETING_MS, PIECE_MS, PRINT_MS } from "./limits.ts";

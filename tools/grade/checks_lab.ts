@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Client, Received } from "../client.ts";
+import type { Client, Received } from "../shared/client.ts";
 import { GARBAGE, inTwo, lineOf, NAME_WITHOUT_SID, request, WITHOUT_SID } from "./lab.ts";
 import {
   ANSWER_MS,

@@ -5,7 +5,6 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { configFlags } from "../config.ts";
 import { canTest, pathOf, run, Submissions } from "./testing.ts";
 
 const ignore = !(await canTest());
@@ -18,13 +17,12 @@ async function runAutograder(files: Record<string, string>) {
   for (const name of ["deno.json", "lab", "npm", "tools"]) {
     await run("cp", ["-R", pathOf(name), `${root}/source`]);
   }
-  await Deno.writeTextFile(`${root}/source/packages.txt`, configFlags().join(" "));
   await Deno.mkdir(`${root}/submission/alice`, { recursive: true });
   for (const [name, text] of Object.entries(files)) {
     await Deno.writeTextFile(`${root}/submission/${name}`, text);
   }
   const env = { AUTOGRADER: root };
-  const { code, err } = await run(pathOf("tools/gradescope/run_autograder"), [], env);
+  const { code, err } = await run(pathOf("tools/grade/gradescope/run_autograder"), [], env);
   assertEquals(code, 0, err);
   return JSON.parse(await Deno.readTextFile(`${root}/results/results.json`));
 }

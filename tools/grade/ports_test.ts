@@ -5,7 +5,7 @@
  */
 
 import { assertEquals } from "@std/assert";
-import { Client } from "../client.ts";
+import { Client } from "../shared/client.ts";
 import { untilFree } from "./ports.ts";
 import { canTest } from "./testing.ts";
 

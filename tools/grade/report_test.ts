@@ -4,10 +4,9 @@
  * @module
  */
 
-// deno-lint-ignore-file no-import-prefix -- only this file reads what the reports are
-import { Ajv } from "npm:ajv@8.20.0";
-import { parse as parseCsv } from "npm:csv-parse@7.0.3/sync";
-import { parse as parseJunit } from "npm:junit2json@4.0.0";
+import { Ajv } from "ajv";
+import { parse as parseCsv } from "csv-parse/sync";
+import { parse as parseJunit } from "junit2json";
 import { assert, assertEquals } from "@std/assert";
 import type { CheckResult, Graded, Grades } from "./outcome.ts";
 import { csvOf } from "./report/csv.ts";

@@ -6,7 +6,7 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { ROOT } from "../config.ts";
+import { ROOT } from "../shared/config.ts";
 import type { Experiment } from "./experiment.ts";
 import { EXPERIMENT_MS } from "./limits.ts";
 import type { Outcome } from "./outcome.ts";

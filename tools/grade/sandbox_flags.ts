@@ -13,7 +13,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { configFlags, configuration, ROOT } from "../config.ts";
+import { ROOT, TOOLS_FLAGS } from "../shared/config.ts";
 import { installationsOf, isWithin, SYSTEM_FOLDERS } from "./installation.ts";
 import { findProgram, type Submission } from "./submission.ts";
 
@@ -140,10 +140,7 @@ function graderPaths(): string[] {
   const parts = ["deno.json", "npm", "tools"].map((name) => {
     return fileURLToPath(new URL(name, ROOT));
   });
-  const packages = configuration().name === "an import map"
-    ? [dirname(dirname(fileURLToPath(import.meta.resolve("@std/msgpack"))))]
-    : [];
-  return [...parts, ...packages, Deno.realPathSync(Deno.execPath()), denoFolder()];
+  return [...parts, Deno.realPathSync(Deno.execPath()), denoFolder()];
 }
 
 /** The interpreter of a submission, and the files outside its folder that its command names. */
@@ -157,8 +154,8 @@ function pathsOf({ command, folder }: Submission): string[] {
 /** The command that starts the grader in the sandbox. */
 export function innerCommand(): string[] {
   const inner = fileURLToPath(new URL("inner.ts", import.meta.url));
-  const flags = ["--quiet", "--no-prompt", "--no-lock", "--cached-only", "--allow-all"];
-  return [Deno.realPathSync(Deno.execPath()), "run", ...flags, ...configFlags(), inner];
+  const flags = ["--quiet", "--no-prompt", "--cached-only", "--allow-all"];
+  return [Deno.realPathSync(Deno.execPath()), "run", ...flags, ...TOOLS_FLAGS, inner];
 }
 
 /** The variables of the sandbox: no others of the person who grades, whose secrets may be there. */

@@ -6,7 +6,7 @@
  */
 
 import { decode } from "@std/msgpack";
-import type { Client, Received } from "../client.ts";
+import type { Client, Received } from "../shared/client.ts";
 
 /** Bytes of a message that are shown. */
 const SHOWN_BYTES = 24;

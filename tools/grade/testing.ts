@@ -5,7 +5,7 @@
  */
 
 import { fileURLToPath } from "node:url";
-import { configFlags, ROOT } from "../config.ts";
+import { ROOT, TOOLS_FLAGS } from "../shared/config.ts";
 import type { Grades } from "./outcome.ts";
 
 /** The Python of the system, which every sandbox has. */
@@ -41,7 +41,7 @@ export async function run(
 /** The command of the grader, with the rights that the task `grade` gives it. */
 export function graderCommand(): string[] {
   const rights = ["net", "run", "read", "write", "env", "sys"].map((what) => `--allow-${what}`);
-  return ["run", "--no-lock", ...configFlags(), ...rights, pathOf("tools/grade.ts")];
+  return ["run", ...TOOLS_FLAGS, ...rights, pathOf("tools/grade/main.ts")];
 }
 
 /** Runs the grader. */

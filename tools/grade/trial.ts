@@ -4,7 +4,7 @@
  * @module
  */
 
-import { Client, type Received } from "../client.ts";
+import { Client, type Received } from "../shared/client.ts";
 import { type Request, request } from "./lab.ts";
 import {
   ANSWER_MS,

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { shorten, wrap } from "../text.ts";
-import type { TopLevelSpec } from "../vega.ts";
+import { shorten, wrap } from "../shared/text.ts";
+import type { TopLevelSpec } from "../shared/vega.ts";
 import type { LogRecord } from "./records.ts";
 
 const ROW_HEIGHT = 50; // px

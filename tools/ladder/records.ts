@@ -4,7 +4,7 @@
  * @module
  */
 
-import { printable } from "../text.ts";
+import { printable } from "../shared/text.ts";
 
 /** A line of the log, from `--log-level DEBUG --log-format json`. */
 export interface LogRecord {

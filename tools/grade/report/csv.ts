@@ -4,8 +4,7 @@
  * @module
  */
 
-// deno-lint-ignore no-import-prefix -- only this file needs it
-import { stringify } from "npm:csv-stringify@6.9.0/sync";
+import { stringify } from "csv-stringify/sync";
 import { CHECKS } from "../texts.ts";
 import { type CheckResult, count, type Grades, type Part } from "../outcome.ts";
 import { totalOf } from "./text.ts";

@@ -1,5 +1,5 @@
 /**
- * The results of one submission as Gradescope's `results.json`. The folder tools/gradescope has the
+ * The results of one submission as Gradescope's `results.json`. The folder tools/grade/gradescope has the
  * scripts that Gradescope starts.
  *
  * @module

@@ -4,8 +4,7 @@
  * @module
  */
 
-// deno-lint-ignore no-import-prefix -- only this file needs it
-import { XMLBuilder } from "npm:fast-xml-parser@5.12.1";
+import { XMLBuilder } from "fast-xml-parser";
 import type { CheckResult, Graded, Grades, Verdict } from "../outcome.ts";
 
 /** A suite for each submission, a case for each check. */

@@ -4,8 +4,7 @@
  * @module
  */
 
-// deno-lint-ignore no-import-prefix -- only this file needs it
-import { html, raw } from "npm:hono@4.13.19/html";
+import { html, raw } from "hono/html";
 import type { CheckResult, Graded, Grades, Verdict } from "../outcome.ts";
 import { summarize } from "./text.ts";
 

@@ -7,7 +7,7 @@
 # To make the file that is uploaded, in the folder of the project:
 #
 #     zip -r ../autograder.zip deno.json deno.lock main.ts lab npm tools
-#     zip -j ../autograder.zip tools/gradescope/setup.sh tools/gradescope/run_autograder
+#     zip -j ../autograder.zip tools/grade/gradescope/setup.sh tools/grade/gradescope/run_autograder
 set -euo pipefail
 
 source=${AUTOGRADER:-/autograder}/source
@@ -19,6 +19,4 @@ npm install --global deno@2.9.6
 
 # What the grader imports is fetched here: a submission may be graded without a network.
 cd "$source"
-packages=$(deno task --quiet packages)
-deno cache --quiet --no-lock $packages tools/grade.ts tools/grade/inner.ts
-echo "$packages" > "$source/packages.txt"
+deno cache --quiet --config tools/deno.json tools/grade/main.ts tools/grade/inner.ts

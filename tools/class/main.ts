@@ -6,20 +6,13 @@
  */
 
 import { dirname } from "node:path";
-import {
-  HELP,
-  type Options,
-  parseOptions,
-  type Plan,
-  type Target,
-  UsageError,
-} from "./class/options.ts";
-import { neverServed } from "./class/numbers.ts";
-import { page, picture } from "./class/page.ts";
-import { report, showProgress } from "./class/report.ts";
-import { type Address, type Run, runClass } from "./class/run.ts";
-import { LabServer } from "./lab_server.ts";
-import { printable } from "./text.ts";
+import { HELP, type Options, parseOptions, type Plan, type Target, UsageError } from "./options.ts";
+import { neverServed } from "./numbers.ts";
+import { page, picture } from "./page.ts";
+import { report, showProgress } from "./report.ts";
+import { type Address, type Run, runClass } from "./run.ts";
+import { LabServer } from "../shared/lab_server.ts";
+import { printable } from "../shared/text.ts";
 
 const USAGE_STATUS = 2; // the exit status for a wrong option, of our server, too
 

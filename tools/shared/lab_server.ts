@@ -4,7 +4,7 @@
  * @module
  */
 
-import { configFlags, ROOT } from "./config.ts";
+import { ROOT, serverFlags } from "./config.ts";
 
 /**
  * A running server, `main.ts` or another one, and what it has printed.
@@ -45,9 +45,15 @@ export class LabServer implements AsyncDisposable {
    * @param options Options of its command line.
    * @throws {Error} When it ends before it listens, with its own words; `cause` is its exit status.
    */
-  static start(options: string[] = []): Promise<LabServer> {
-    const flags = ["--quiet", ...configFlags(), "--allow-net"];
-    return LabServer.run(Deno.execPath(), ["run", ...flags, "main.ts", "--port=0", ...options]);
+  static async start(options: string[] = []): Promise<LabServer> {
+    const flags = ["--quiet", ...await serverFlags(), "--allow-net"];
+    return await LabServer.run(Deno.execPath(), [
+      "run",
+      ...flags,
+      "main.ts",
+      "--port=0",
+      ...options,
+    ]);
   }
 
   /**

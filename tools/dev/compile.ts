@@ -10,7 +10,7 @@
  * @module
  */
 
-import { configFlags, ROOT } from "./config.ts";
+import { ROOT, serverFlags } from "../shared/config.ts";
 
 /** A system that executables are made for, in Deno's words, and the name of the file. */
 interface Target {
@@ -26,12 +26,12 @@ const TARGETS: Target[] = [
   { target: "x86_64-pc-windows-msvc", file: "dist/lab-windows-x64.exe" },
 ];
 
-function compile({ target, file }: Target): boolean {
+async function compile({ target, file }: Target): Promise<boolean> {
   const { success, stderr } = new Deno.Command(Deno.execPath(), {
     args: [
       "compile",
       "--quiet",
-      ...configFlags(),
+      ...await serverFlags(),
       "--allow-net",
       "--target",
       target,
@@ -57,6 +57,9 @@ if (wanted.length === 0) {
   console.error(`No executable has ${Deno.args.join(" and ")} in its name: there are ${files}`);
   Deno.exit(2);
 }
-const made = wanted.filter(compile);
-console.log(`${made.length} of ${wanted.length} executables are in dist/`);
-Deno.exit(made.length === wanted.length ? 0 : 1);
+let made = 0;
+for (const target of wanted) {
+  if (await compile(target)) made++;
+}
+console.log(`${made} of ${wanted.length} executables are in dist/`);
+Deno.exit(made === wanted.length ? 0 : 1);

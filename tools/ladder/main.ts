@@ -6,9 +6,9 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { ladder } from "./ladder/chart.ts";
-import { clientsOf, parseLog, sessionOf } from "./ladder/records.ts";
-import { toSvg } from "./vega.ts";
+import { ladder } from "./chart.ts";
+import { clientsOf, parseLog, sessionOf } from "./records.ts";
+import { toSvg } from "../shared/vega.ts";
 
 const HELP = `The ladder of a session: what went over a connection, as a picture in SVG.
 Usage: deno task start --log-level DEBUG --log-format json 2> log.jsonl

@@ -4,24 +4,23 @@
  *
  * @module
  */
-// deno-lint-ignore-file no-import-prefix -- only this file reads XML, and deno.json is for main.ts
 
 import { assert, assertEquals } from "@std/assert";
 import { encode } from "@std/msgpack";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { fileURLToPath } from "node:url";
-import { SaxesParser } from "npm:saxes@6.0.0";
-import { median, neverServed, queueOverTime, stretches } from "./class/numbers.ts";
-import { parseOptions, type Plan, UsageError } from "./class/options.ts";
-import { page } from "./class/page.ts";
-import { type Run, runClass } from "./class/run.ts";
-import { type Kind, newVisit, type Visit } from "./class/visit.ts";
-import { Client } from "./client.ts";
-import { configFlags, ROOT } from "./config.ts";
-import { LabServer } from "./lab_server.ts";
-import { draw } from "./ladder.ts";
-import { drawPieces, drawTogether, makePictures } from "./pictures.ts";
+import { SaxesParser } from "saxes";
+import { median, neverServed, queueOverTime, stretches } from "./numbers.ts";
+import { parseOptions, type Plan, UsageError } from "./options.ts";
+import { page } from "./page.ts";
+import { type Run, runClass } from "./run.ts";
+import { type Kind, newVisit, type Visit } from "./visit.ts";
+import { Client } from "../shared/client.ts";
+import { ROOT, TOOLS_FLAGS } from "../shared/config.ts";
+import { LabServer } from "../shared/lab_server.ts";
+import { draw } from "../ladder/main.ts";
+import { drawPieces, drawTogether, makePictures } from "../dev/pictures.ts";
 
 const PYTHON = "/usr/bin/python3";
 const HOST = "127.0.0.1";
@@ -46,8 +45,7 @@ function command(tool: string, args: string[]): Deno.Command {
     args: [
       "run",
       "--quiet",
-      ...configFlags(),
-      "--no-lock",
+      ...TOOLS_FLAGS,
       "--no-prompt",
       ...allowed,
       tool,
@@ -88,7 +86,7 @@ function textOf({ code, stdout, stderr }: Deno.CommandOutput): Outcome {
 async function runToFiles(args: string[]): Promise<Outcome & { svg: string; html: string }> {
   const folder = await Deno.makeTempDir();
   try {
-    const outcome = await run("tools/class.ts", ["--out", `${folder}/class`, ...args]);
+    const outcome = await run("tools/class/main.ts", ["--out", `${folder}/class`, ...args]);
     const read = (name: string) => Deno.readTextFile(`${folder}/${name}`).catch(() => "");
     return { ...outcome, svg: await read("class.svg"), html: await read("class.html") };
   } finally {
@@ -320,12 +318,12 @@ toolTest(
       ],
     ];
     await Promise.all(cases.map(async ([args, code, says]) => {
-      const outcome = await run("tools/class.ts", args);
+      const outcome = await run("tools/class/main.ts", args);
       assertMatch(outcome.stderr, says);
       assertEquals(outcome.code, code);
       assertEquals(outcome.stdout, "");
     }));
-    const help = await run("tools/class.ts", ["--help"]);
+    const help = await run("tools/class/main.ts", ["--help"]);
     assertEquals([help.code, help.stderr], [0, ""]);
     assertMatch(help.stdout, /--compare/);
   },
@@ -497,7 +495,7 @@ toolTest("Ctrl-C ends the class, and what there is is drawn", async () => {
   await withServer(() => Promise.resolve(arrived.resolve()), async (port) => {
     const folder = await Deno.makeTempDir();
     const args = ["--clients", "1", "--port", `${port}`, "--out", `${folder}/class`];
-    const child = command("tools/class.ts", args).spawn();
+    const child = command("tools/class/main.ts", args).spawn();
     await arrived.promise;
     child.kill("SIGINT");
     await child.stdin.close();
@@ -603,7 +601,7 @@ toolTest("the ladder's exit status: 1 without a session, 2 for a wrong option", 
     [[], log, 0, /^$/],
   ];
   await Promise.all(cases.map(async ([args, input, code, says]) => {
-    const outcome = await run("tools/ladder.ts", args, input);
+    const outcome = await run("tools/ladder/main.ts", args, input);
     assertMatch(outcome.stderr, says);
     assertEquals(outcome.code, code);
   }));

@@ -8,10 +8,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { decode, encode } from "@std/msgpack";
-import { configFlags, ROOT } from "./config.ts";
+import { ROOT, serverFlags, TOOLS_FLAGS } from "../shared/config.ts";
 
 const LAB = new URL("lab/", ROOT);
-const FIXTURES = new URL("tools/fixtures/", ROOT);
+const FIXTURES = new URL("tools/lab/fixtures/", ROOT);
 const RUN_MS = 300_000; // for a program; the grader waits long for a server that does nothing
 
 // -------------------------------------------------------------------------------- permissions --
@@ -100,9 +100,17 @@ class Server {
   }
 
   /** The project's own server. */
-  static startOurs(...options: string[]): Promise<Server> {
-    const args = ["run", ...configFlags(), "--allow-net", "main.ts", "--port", "0", ...options];
-    return Server.start(Deno.execPath(), args, pathOf(ROOT));
+  static async startOurs(...options: string[]): Promise<Server> {
+    const args = [
+      "run",
+      ...await serverFlags(),
+      "--allow-net",
+      "main.ts",
+      "--port",
+      "0",
+      ...options,
+    ];
+    return await Server.start(Deno.execPath(), args, pathOf(ROOT));
   }
 
   /** Waits until the server has printed this. */
@@ -582,9 +590,9 @@ pythonTest("lab/client.py is served by the solution, and once more", async (pyth
 
 /** Grades the server of a folder. */
 function grade(python: Python, folder: Folder, port: number, ...more: string[]): Promise<Result> {
-  const flags = new Set(["run", "--no-prompt", "--no-lock", ...configFlags(), "--allow-all"]);
+  const flags = new Set(["run", "--no-prompt", ...TOOLS_FLAGS, "--allow-all"]);
   const options = ["--port", String(port), ...more, python.program, folder.file("server.py")];
-  return run(Deno.execPath(), [...flags, "tools/grade.ts", ...options], { cwd: pathOf(ROOT) });
+  return run(Deno.execPath(), [...flags, "tools/grade/main.ts", ...options], { cwd: pathOf(ROOT) });
 }
 
 pythonTest("the solution passes every check of the grader", async (python) => {

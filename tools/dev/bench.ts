@@ -14,7 +14,7 @@ import { cpuUsage, memoryUsage } from "node:process";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
-import { configFlags, ROOT } from "./config.ts";
+import { ROOT, serverFlags } from "../shared/config.ts";
 
 const REQUEST = encode({ student_name: "Alice Brown", github_username: "abrown", sid: 123456789 });
 
@@ -132,9 +132,15 @@ class Server {
 
   /** Starts one of this kind: "loop", "python", or the address of a main.ts. */
   static async start(kind: string, isPinned: boolean): Promise<Server> {
-    const run = kind === "python"
-      ? [PYTHON, "-c", PYTHON_SERVER]
-      : [Deno.execPath(), "run", ...configFlags(), "-A", "tools/bench.ts", "--serve", kind];
+    const run = kind === "python" ? [PYTHON, "-c", PYTHON_SERVER] : [
+      Deno.execPath(),
+      "run",
+      ...await serverFlags(),
+      "-A",
+      "tools/dev/bench.ts",
+      "--serve",
+      kind,
+    ];
     const server = new Server(isPinned ? ["taskset", "-c", "1", ...run] : run);
     server.port = Number((await server.#lines.next()).value);
     return server;

@@ -4,22 +4,21 @@
  * @module
  */
 
-import { configuration, ROOT } from "./config.ts";
+import { ROOT, serverFlags, TOOLS_FLAGS } from "../shared/config.ts";
 
-const { name, flags } = configuration();
-const MODULES = ["main.ts", "server_test.ts", "tools"];
+const flags = await serverFlags();
 // `deno doc` takes its packages from deno.json whatever --config says; an import map it obeys.
-const docFlags = flags.map((flag) => flag === "--config" ? "--import-map" : flag);
+const docFlags = flags.map((flag) => flag.replace("--config", "--import-map"));
 
-/** The commands, each of `deno`. Without `--no-lock` the packages of the tools would get into deno.lock. */
+/** The commands, each of `deno`. */
 const COMMANDS = [
   ["fmt", "--check"],
   ["lint"],
-  ["check", ...flags, "--no-lock", ...MODULES],
+  ["check", ...flags, "main.ts", "server_test.ts"],
+  ["check", ...TOOLS_FLAGS, "tools"],
   ["doc", "--lint", ...docFlags, "main.ts"],
 ];
 
-console.log(`Checking with ${name}`);
 let failed = 0;
 for (const args of COMMANDS) {
   const { success } = new Deno.Command(Deno.execPath(), {

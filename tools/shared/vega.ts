@@ -4,9 +4,8 @@
  * @module
  */
 
-// deno-lint-ignore-file no-import-prefix -- only this file needs Vega, and deno.json is for main.ts
-import { parse, View, Warn } from "npm:vega@6.4.0";
-import { compile, type TopLevelSpec } from "npm:vega-lite@6.5.0";
+import { parse, View, Warn } from "vega";
+import { compile, type TopLevelSpec } from "vega-lite";
 
 export type { TopLevelSpec };
 

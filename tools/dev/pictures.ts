@@ -7,13 +7,13 @@
 
 import { encode } from "@std/msgpack";
 import { fileURLToPath } from "node:url";
-import { picture } from "./class/page.ts";
-import type { Plan } from "./class/options.ts";
-import { type Run, runClass } from "./class/run.ts";
-import { Client } from "./client.ts";
-import { ROOT } from "./config.ts";
-import { LabServer } from "./lab_server.ts";
-import { draw } from "./ladder.ts";
+import { picture } from "../class/page.ts";
+import type { Plan } from "../class/options.ts";
+import { type Run, runClass } from "../class/run.ts";
+import { Client } from "../shared/client.ts";
+import { ROOT } from "../shared/config.ts";
+import { LabServer } from "../shared/lab_server.ts";
+import { draw } from "../ladder/main.ts";
 
 /** How large the classes are. */
 export interface Size {
@@ -66,7 +66,7 @@ async function runIterative(clients: number, options: string[], limitMs: number)
 }
 
 async function runThreaded(clients: number): Promise<Run> {
-  const file = fileURLToPath(new URL("tools/fixtures/threaded.py", ROOT));
+  const file = fileURLToPath(new URL("tools/class/fixtures/threaded.py", ROOT));
   await using server = await LabServer.run(PYTHON, [file, "0"]);
   return await visit(clients, "a server with a thread for each client", server, LIMIT_MS);
 }

@@ -9,6 +9,6 @@
  * @module
  */
 
-import { main } from "./grade/command.ts";
+import { main } from "./command.ts";
 
 if (import.meta.main) Deno.exit(await main(Deno.args));
