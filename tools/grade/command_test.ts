@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { canTest, grade, graderCommand, pathOf, PYTHON, run, Submissions } from "./testing.ts";
-import { namesOf } from "./submission.ts";
+import { namesOf } from "./names.ts";
 
 const ignore = !(await canTest());
 const SERVER = pathOf("tools/grade/fixtures/server.py");

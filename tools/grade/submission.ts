@@ -6,7 +6,8 @@
  */
 
 import { globSync, type Stats, statSync } from "node:fs";
-import { basename, delimiter, dirname, relative, resolve } from "node:path";
+import { delimiter, dirname, resolve } from "node:path";
+import { namesOf } from "./names.ts";
 import { UsageError } from "./outcome.ts";
 
 /** One server to grade. */
@@ -26,9 +27,6 @@ const PYTHON = /(^|[\\/])(python|pypy)[\d.w]*(\.exe)?$|\.pyw?$/i;
 
 /** A word that can only be meant as the name of a file. */
 const FILE_WORD = /^[^-].*[\\/].*\.\w+$/;
-
-/** Moodle adds this to the name of each student's folder. */
-const MOODLE_SUFFIX = /_assignsubmission_file_?$/;
 
 /** What is at this path; nothing, too, where this user may not look. */
 function statusOf(path: string): Stats | undefined {
@@ -105,24 +103,4 @@ function submissionOf(words: string[], path: string, name: string): Submission {
 function nameOf(command: string[]): string {
   const file = command.findLast(isFile);
   return file === undefined ? command[0] : namesOf([file])[0];
-}
-
-/** What differs between these paths; of a single one, the folder, or the file if it is here. */
-export function namesOf(files: string[]): string[] {
-  const paths = files.map((file) => relative(Deno.cwd(), resolve(file)).split(/[\\/]/));
-  if (paths.length === 1) {
-    const [folder] = paths[0].slice(-2);
-    return [(folder === ".." ? basename(files[0]) : folder)
-      .replace(MOODLE_SUFFIX, "")];
-  }
-  const shortest = Math.min(...paths.map((path) => path.length));
-  const isCommon = (at: number) => paths.every((path) => path.at(at) === paths[0].at(at));
-  let first = 0;
-  while (first < shortest - 1 && isCommon(first)) first++;
-  let last = 1;
-  while (last < shortest - first && isCommon(-last)) last++;
-  return paths.map((path) => {
-    const differing = path.slice(first, path.length - last + 1);
-    return differing.map((part) => part.replace(MOODLE_SUFFIX, "")).join("/");
-  });
 }
