@@ -30,12 +30,18 @@ export async function gradeAll(
   listener: Listener,
 ): Promise<Grades> {
   const done = new Map<Submission, Graded>();
-  const head = { schema: "lab3/grades/v1", version: project.version, isSandboxed } as const;
+  const head = {
+    schema: "lab3/grades/v2",
+    version: project.version,
+    isSandboxed,
+  } as const;
   const date = new Date().toISOString();
   const gradesSoFar = (): Grades => ({
     ...head,
     date,
-    submissions: options.submissions.flatMap((submission) => done.get(submission) ?? []),
+    submissions: options.submissions.flatMap((submission) =>
+      done.get(submission) ?? []
+    ),
   });
   const usedPorts = new Set([options.port]);
   const grade = async (submission: Submission, whenIdle: () => void) => {
@@ -43,7 +49,13 @@ export async function gradeAll(
       submission,
       checks: options.checks,
       points: options.points,
-      perform: performer(submission, options, isSandboxed, usedPorts, listener.say),
+      perform: performer(
+        submission,
+        options,
+        isSandboxed,
+        usedPorts,
+        listener.say,
+      ),
       isSandboxed,
       whenIdle,
     });
@@ -66,7 +78,9 @@ async function inTurn<T>(
   const all: Promise<void>[] = [];
   const take = async () => {
     for (let item = left.shift(); item !== undefined; item = left.shift()) {
-      const { promise: isIdle, resolve: whenIdle } = Promise.withResolvers<void>();
+      const { promise: isIdle, resolve: whenIdle } = Promise.withResolvers<
+        void
+      >();
       const end = work(item, whenIdle);
       all.push(end);
       await Promise.race([isIdle, end]);
@@ -85,11 +99,14 @@ function performer(
 ): (experiment: Experiment) => Promise<Outcome> {
   const { port, silence, exposed } = options;
   if (isSandboxed && submission.command.length > 0) {
-    return (experiment) => performInSandbox(experiment, submission, { port, silence, exposed });
+    return (experiment) =>
+      performInSandbox(experiment, submission, { port, silence, exposed });
   }
   const { command, folder } = submission;
   const labFolder = fileURLToPath(new URL("lab", ROOT));
-  const launch = command.length > 0 ? { command, folder, labFolder, wrappers: [] } : undefined;
+  const launch = command.length > 0
+    ? { command, folder, labFolder, wrappers: [] }
+    : undefined;
   const setting = { launch, port, silence, isAlone: false, usedPorts, say };
   return (experiment) => perform(experiment, setting);
 }

@@ -27,17 +27,25 @@ function marksOf({ checks }: Graded): string[] {
   return checks.map(({ name, verdict }) => `${name}: ${verdict}`);
 }
 
-Deno.test({ name: "grade: nobody pays for a server that crashes before", ignore }, async () => {
+Deno.test({
+  name: "grade: nobody pays for a server that crashes before",
+  ignore,
+}, async () => {
   await using submissions = await Submissions.create();
   const fault = "dies 20 ms after bad data"; // without SO_REUSEADDR: its port stays in TIME_WAIT
   const others = ["no reuse", "none", "one recv"];
   const paths: string[] = [];
   for (const name of others) paths.push(await submissions.addFault(name));
   const alone: string[][] = [];
-  for (const path of paths) alone.push(marksOf((await gradesOf(PYTHON, path)).submissions[0]));
+  for (const path of paths) {
+    alone.push(marksOf((await gradesOf(PYTHON, path)).submissions[0]));
+  }
   const crashing = await submissions.addFault(fault);
   const batch = [paths[0], crashing, paths[1], paths[2]];
-  const { submissions: [first, crashed, ...rest] } = await gradesOf(PYTHON, ...batch);
+  const { submissions: [first, crashed, ...rest] } = await gradesOf(
+    PYTHON,
+    ...batch,
+  );
   assertEquals([first, ...rest].map(marksOf), alone);
   assertEquals(missedIn(crashed), [
     "leaves in the middle",
@@ -47,22 +55,50 @@ Deno.test({ name: "grade: nobody pays for a server that crashes before", ignore 
   ]);
 });
 
-Deno.test({ name: "grade: the project's own server passes every check", ignore }, async () => {
-  const flags = (await serverFlags()).map((flag) => flag.endsWith(".json") ? pathOf(flag) : flag);
-  const command = [Deno.execPath(), "run", ...flags, "--allow-net", pathOf("main.ts")];
+Deno.test({
+  name: "grade: the project's own server passes every check",
+  ignore,
+}, async () => {
+  const flags = (await serverFlags()).map((flag) =>
+    flag.endsWith(".json") ? pathOf(flag) : flag
+  );
+  const command = [
+    Deno.execPath(),
+    "run",
+    ...flags,
+    "--allow-net",
+    pathOf("main.ts"),
+  ];
   const { submissions: [own] } = await gradesOf(...command);
   const wrong = own.checks.filter(({ verdict }) => verdict !== "pass");
   assertEquals(wrong.map(({ name, seen }) => `${name}: ${seen}`), []);
 });
 
 Deno.test(
-  { name: "grade: a server in JavaScript gets its error, and no Python", ignore },
+  {
+    name: "grade: a server in JavaScript gets its error, and no Python",
+    ignore,
+  },
   async () => {
     const only = "greets,acknowledges,prints,garbage";
-    const args = ["--only", only, "node", pathOf("tools/grade/fixtures/server.js")];
+    const args = [
+      "--only",
+      only,
+      "node",
+      pathOf("tools/grade/fixtures/server.js"),
+    ];
     const { submissions: [{ checks }] } = await gradesOf(...args);
-    assertEquals(checks.map(({ verdict }) => verdict), ["pass", "pass", "pass", "miss"]);
-    assert(/the server ended \(status 1\): TypeError: this is no dict/.test(checks[3].seen));
+    assertEquals(checks.map(({ verdict }) => verdict), [
+      "pass",
+      "pass",
+      "pass",
+      "miss",
+    ]);
+    assert(
+      /the server ended \(status 1\): TypeError: this is no dict/.test(
+        checks[3].seen,
+      ),
+    );
     assertEquals(checks[3].inPython, "");
     assert(checks[3].change.includes("decoder"));
   },
@@ -71,7 +107,13 @@ Deno.test(
 Deno.test(
   { name: "grade: a locale that has no other scripts does not matter", ignore },
   async () => {
-    const args = [...graderCommand(), "--only", "prints,other script", "--json", "-"];
+    const args = [
+      ...graderCommand(),
+      "--only",
+      "prints,other script",
+      "--json",
+      "-",
+    ];
     const server = pathOf("tools/grade/fixtures/server.py");
     const env = { PYTHONIOENCODING: "ascii", LC_ALL: "C", LANG: "C" };
     const { out } = await run(Deno.execPath(), [...args, PYTHON, server], env);
@@ -80,7 +122,9 @@ Deno.test(
 );
 
 /** Starts a server here, as a teacher does in another terminal, and grades it where it runs. */
-async function gradeRunning(fault: string): Promise<{ code: number; out: string }> {
+async function gradeRunning(
+  fault: string,
+): Promise<{ code: number; out: string }> {
   const port = freePort();
   const server = new Deno.Command(PYTHON, {
     args: [pathOf("tools/grade/fixtures/server.py"), fault, port],
@@ -109,19 +153,31 @@ function freePort(): string {
   return `${listener.addr.port}`;
 }
 
-Deno.test({ name: "grade --port: a server that runs already", ignore }, async () => {
-  const { code, out } = await gradeRunning("none");
-  assertEquals(code, 0, out);
-  assert(out.includes("missed: nothing; not tested: 9"), out);
-  assertEquals(out.match(/not tested \(it was not started here\)/g)?.length, 9);
-});
+Deno.test(
+  { name: "grade --port: a server that runs already", ignore },
+  async () => {
+    const { code, out } = await gradeRunning("none");
+    assertEquals(code, 0, out);
+    assert(out.includes("missed: nothing; not judged: 9"), out);
+    assertEquals(
+      out.match(/not judged \(it was not started here\)/g)?.length,
+      9,
+    );
+  },
+);
 
-Deno.test({ name: "grade --port: a server that a client ends", ignore }, async () => {
-  const { code, out } = await gradeRunning("dies on garbage");
-  assertEquals(code, 1);
-  assert(out.includes("missed: garbage; not tested:"), out);
-  assert(out.includes("missing key: not tested (nobody accepts at port"), out);
-});
+Deno.test(
+  { name: "grade --port: a server that a client ends", ignore },
+  async () => {
+    const { code, out } = await gradeRunning("dies on garbage");
+    assertEquals(code, 1);
+    assert(out.includes("missed: garbage; not judged:"), out);
+    assert(
+      out.includes("missing key: not judged (nobody accepts at port"),
+      out,
+    );
+  },
+);
 
 Deno.test({ name: "grade --port: nobody is there", ignore }, async () => {
   const { code, out } = await grade("--port", freePort());
@@ -138,9 +194,12 @@ Deno.test({ name: "grade: ^C ends the servers, too", ignore }, async () => {
     stdout: "null",
     stderr: "null",
   }).spawn();
-  const isRunning = async (words: string) => (await run("pgrep", ["-f", words])).code === 0;
+  const isRunning = async (words: string) =>
+    (await run("pgrep", ["-f", words])).code === 0;
   const server = `^${PYTHON} -X mark=${mark} /submission`;
-  while (!(await isRunning(server))) assert(await isRunning(mark), "the grader has ended");
+  while (!(await isRunning(server))) {
+    assert(await isRunning(mark), "the grader has ended");
+  }
   grader.kill("SIGINT");
   assertEquals((await grader.status).code, 130);
   for (let tries = 0; await isRunning(mark); tries++) {

@@ -6,10 +6,17 @@
  */
 
 import type { Client } from "../shared/client.ts";
-import { inTwo, lineOf, LONG_NAME, OTHER_SCRIPTS, type Request, request } from "./lab.ts";
+import {
+  inTwo,
+  lineOf,
+  LONG_NAME,
+  OTHER_SCRIPTS,
+  type Request,
+  request,
+} from "./lab.ts";
 import { beginsAlike } from "./lines.ts";
 import { ANSWER_MS, GREETING_MS, PIECE_MS, PRINT_MS } from "./limits.ts";
-import { Miss, NoServer, NotTested } from "./outcome.ts";
+import { Miss, NoServer, NotJudged } from "./outcome.ts";
 import { quote, show } from "./show.ts";
 import type { Trial } from "./trial.ts";
 import { until } from "./until.ts";
@@ -25,17 +32,27 @@ async function greeted(trial: Trial): Promise<Client> {
  * Waits until the server has taken the requests that a client has sent: it answers each of them, or,
  * if it never acknowledges, it prints a line for each.
  */
-async function untilTaken(trial: Trial, client: Client, requests: Request[]): Promise<void> {
+async function untilTaken(
+  trial: Trial,
+  client: Client,
+  requests: Request[],
+): Promise<void> {
   let answers = 0;
   while (answers < requests.length) {
-    const answer = await trial.nextAnswer(client, answers === 0 ? ANSWER_MS : PRINT_MS);
+    const answer = await trial.nextAnswer(
+      client,
+      answers === 0 ? ANSWER_MS : PRINT_MS,
+    );
     if (!answer) break;
-    if (Object(answer.value).error !== undefined) throw new Miss(show(answer.value));
+    if (Object(answer.value).error !== undefined) {
+      throw new Miss(show(answer.value));
+    }
     answers += 1;
   }
   if (answers === requests.length) return;
   if (answers > 0) throw new Miss(`${answers} of ${requests.length} answers`);
-  const isPrinted = ({ sid }: Request) => trial.lines.some((line) => line.includes(`${sid}`));
+  const isPrinted = ({ sid }: Request) =>
+    trial.lines.some((line) => line.includes(`${sid}`));
   if (!(await until(() => requests.every(isPrinted), PRINT_MS))) {
     throw trial.nothing(client, "no answer");
   }
@@ -78,11 +95,16 @@ async function mustPrint(trial: Trial, name: string): Promise<string> {
   const message = request(name);
   await trial.visit(message);
   const ofThis = (line: string) => line.includes(`${message.sid}`);
-  await trial.hasPrinted((line) => ofThis(line) && line.includes(name), PRINT_MS);
+  await trial.hasPrinted(
+    (line) => ofThis(line) && line.includes(name),
+    PRINT_MS,
+  );
   const line = trial.server?.allLines().find(ofThis);
   if (line === undefined) throw new Miss("no line for this request");
   const good = await ordinaryLine(trial);
-  if (line.includes(name) && beginsAlike(line, good, ORDINARY_NAME)) return "a line with this name";
+  if (line.includes(name) && beginsAlike(line, good, ORDINARY_NAME)) {
+    return "a line with this name";
+  }
   throw new Miss(quote(line));
 }
 
@@ -137,9 +159,16 @@ export async function resistsForgery(trial: Trial): Promise<void> {
     if (!(error instanceof Miss)) throw error; // it may well refuse such a name
   });
   const { request: { sid } } = await trial.visit();
-  const isSeen = await trial.hasPrinted((line) => line.includes(`${sid}`), PRINT_MS);
-  if (trial.lines.some((line) => line.startsWith(forged))) throw new Miss(quote(forged));
-  if (!isSeen) throw new NotTested("it prints no line for a good client, either");
+  const isSeen = await trial.hasPrinted(
+    (line) => line.includes(`${sid}`),
+    PRINT_MS,
+  );
+  if (trial.lines.some((line) => line.startsWith(forged))) {
+    throw new Miss(quote(forged));
+  }
+  if (!isSeen) {
+    throw new NotJudged("it prints no line for a good client, either");
+  }
 }
 
 /** It ends with a client connected, and another one is started at once, at the same port. */
@@ -155,7 +184,9 @@ export async function startsAgain(trial: Trial): Promise<void> {
 
 /** ^C ends it. */
 export async function stops(trial: Trial): Promise<string> {
-  if (Deno.build.os === "windows") throw new NotTested("Windows ends a process at once");
+  if (Deno.build.os === "windows") {
+    throw new NotJudged("Windows ends a process at once");
+  }
   await trial.visit();
   if (await trial.interrupt()) return "it ended";
   throw new Miss("it goes on running");

@@ -6,7 +6,14 @@
  */
 
 import type { Client, Received } from "../shared/client.ts";
-import { GARBAGE, inTwo, lineOf, NAME_WITHOUT_SID, request, WITHOUT_SID } from "./lab.ts";
+import {
+  GARBAGE,
+  inTwo,
+  lineOf,
+  NAME_WITHOUT_SID,
+  request,
+  WITHOUT_SID,
+} from "./lab.ts";
 import {
   ANSWER_MS,
   DYING_MS,
@@ -16,7 +23,7 @@ import {
   PRINT_MS,
   SETTLE_MS,
 } from "./limits.ts";
-import { Miss, NotTested } from "./outcome.ts";
+import { Miss, NotJudged } from "./outcome.ts";
 import { beginsAlike, withoutNumbers } from "./lines.ts";
 import { describe, quote, show } from "./show.ts";
 import type { Trial } from "./trial.ts";
@@ -26,7 +33,10 @@ import { delay, until } from "./until.ts";
 export type Check = (trial: Trial, kind: string) => Promise<string | void>;
 
 /** How a bad client behaves, by the name of the check. */
-export const BAD_CLIENTS: Record<string, (trial: Trial, client: Client) => Promise<void>> = {
+export const BAD_CLIENTS: Record<
+  string,
+  (trial: Trial, client: Client) => Promise<void>
+> = {
   "leaves at once": (trial, client) => trial.leave(client),
   "leaves in the middle": async (trial, client) => {
     await trial.send(client, [inTwo(request().bytes)[0]]);
@@ -48,19 +58,28 @@ export const BAD_CLIENTS: Record<string, (trial: Trial, client: Client) => Promi
 /** The server says where it listens, in the lab's words, and lab clients reach it there. */
 export async function saysWhere(trial: Trial): Promise<string> {
   await trial.connect();
-  await until(() => trial.said() !== undefined || trial.server?.hasEnded === true, PRINT_MS);
-  const accepts = `it accepts at ${trial.address?.host}, port ${trial.address?.port}`;
+  await until(
+    () => trial.said() !== undefined || trial.server?.hasEnded === true,
+    PRINT_MS,
+  );
+  const accepts =
+    `it accepts at ${trial.address?.host}, port ${trial.address?.port}`;
   const said = trial.said();
   if (!said) {
     const other = trial.lines.find((line) => /listen/i.test(line)) ??
       trial.server?.allLines().at(0);
     const seen = other === undefined ? "it prints nothing" : quote(other);
-    throw new Miss(`${seen}; ${accepts}${await onlyAtTheEnd(trial, /listen/i)}`);
+    throw new Miss(
+      `${seen}; ${accepts}${await onlyAtTheEnd(trial, /listen/i)}`,
+    );
   }
-  const isRight = /listening at \S+\/\d+$/i.test(said.line) && said.port === trial.address?.port;
+  const isRight = /listening at \S+\/\d+$/i.test(said.line) &&
+    said.port === trial.address?.port;
   const isLocal = ["127.0.0.1", "::1"].includes(trial.address?.host ?? "");
   if (isRight && isLocal) return quote(said.line);
-  throw new Miss(`${quote(said.line)}; ${accepts}${isLocal ? "" : ", and not at 127.0.0.1"}`);
+  throw new Miss(
+    `${quote(said.line)}; ${accepts}${isLocal ? "" : ", and not at 127.0.0.1"}`,
+  );
 }
 
 /** The greeting comes at once, and has the client's port. */
@@ -94,20 +113,30 @@ export async function prints(trial: Trial): Promise<string> {
   await client.receive(GREETING_MS);
   await trial.send(client, [message.bytes]);
   const line = lineOf(message);
-  if (await trial.hasPrinted((printed) => printed === line, ANSWER_MS)) return quote(line);
+  if (await trial.hasPrinted((printed) => printed === line, ANSWER_MS)) {
+    return quote(line);
+  }
   const lines = trial.server?.allLines() ?? [];
   const similar = lines.find((printed) => printed.includes(`${message.sid}`)) ??
     lines.find((printed) => /connected|student/i.test(printed));
-  if (similar !== undefined) throw new Miss(`${quote(similar)} instead of ${quote(line)}`);
-  throw new Miss(`no such line${await onlyAtTheEnd(trial, new RegExp(`${message.sid}`))}`);
+  if (similar !== undefined) {
+    throw new Miss(`${quote(similar)} instead of ${quote(line)}`);
+  }
+  throw new Miss(
+    `no such line${await onlyAtTheEnd(trial, new RegExp(`${message.sid}`))}`,
+  );
 }
 
 /** What to say if the words come when the server ends: it keeps them in a buffer until then. */
 async function onlyAtTheEnd(trial: Trial, words: RegExp): Promise<string> {
-  if (!trial.server || trial.server.hasEnded || Deno.build.os === "windows") return "";
+  if (!trial.server || trial.server.hasEnded || Deno.build.os === "windows") {
+    return "";
+  }
   await trial.interrupt();
   const line = trial.server.allLines().find((printed) => words.test(printed));
-  return line === undefined ? "" : `; ${quote(line)} came only when it ended: flush its output`;
+  return line === undefined
+    ? ""
+    : `; ${quote(line)} came only when it ended: flush its output`;
 }
 
 /** One client: what starts and ends are compared with. */
@@ -127,16 +156,22 @@ export async function servesOneAtATime(trial: Trial): Promise<string | void> {
   const greeting = await first.receive(GREETING_MS);
   if (!greeting) {
     await trial.send(first, [request().bytes]);
-    if (!(await trial.nextAnswer(first))) throw trial.nothing(first, "no answer");
+    if (!(await trial.nextAnswer(first))) {
+      throw trial.nothing(first, "no answer");
+    }
   }
-  if (first.end !== "") throw new NotTested(`after its first answer ${first.end}`);
+  if (first.end !== "") {
+    throw new NotJudged(`after its first answer ${first.end}`);
+  }
   const second = await trial.connect();
   second.send(request().bytes);
   const hasAnything = () => second.pending.length > 0;
   const isServed = await second.until(hasAnything, NOTHING_MS);
   // It may be served since the server has just closed the first one: then this shows, too.
   if (isServed && !(await first.untilEnd(SETTLE_MS))) {
-    throw new Miss("the second client is served while the first one is: that is lab 4's answer");
+    throw new Miss(
+      "the second client is served while the first one is: that is lab 4's answer",
+    );
   }
 }
 
@@ -173,42 +208,60 @@ export async function refusesIncomplete(trial: Trial): Promise<void> {
   if (answer && isAcknowledgement(answer, next.answer)) {
     throw new Miss(`a dict without sid is acknowledged: ${show(answer.value)}`);
   }
-  const line = trial.lines.find((printed) => printed.includes(NAME_WITHOUT_SID));
-  await trial.hasPrinted((printed) => printed.includes(`${next.request.sid}`), PRINT_MS);
-  const good = trial.lines.find((printed) => printed.includes(`${next.request.sid}`));
-  if (line !== undefined && good !== undefined && beginsAlike(line, good, next.request.name)) {
+  const line = trial.lines.find((printed) =>
+    printed.includes(NAME_WITHOUT_SID)
+  );
+  await trial.hasPrinted(
+    (printed) => printed.includes(`${next.request.sid}`),
+    PRINT_MS,
+  );
+  const good = trial.lines.find((printed) =>
+    printed.includes(`${next.request.sid}`)
+  );
+  if (
+    line !== undefined && good !== undefined &&
+    beginsAlike(line, good, next.request.name)
+  ) {
     throw new Miss(`a line as if it had connected: ${quote(line)}`);
   }
 }
 
 /** Whether an answer says yes: it is 1, or of the kind that a good client gets from this server. */
-function isAcknowledgement(answer: Received, good: Received | undefined): boolean {
+function isAcknowledgement(
+  answer: Received,
+  good: Received | undefined,
+): boolean {
   if (show(answer.value) === "1") return true;
   if (!good) return false;
   const keys = Object.keys(Object(answer.value));
-  if (typeof answer.value !== "object") return show(answer.value) === show(good.value);
+  if (typeof answer.value !== "object") {
+    return show(answer.value) === show(good.value);
+  }
   return keys.length > 0 && keys.every((key) => key in Object(good.value));
 }
 
 /** The server says something about a bad client that good clients do not cause. */
 export async function reports(trial: Trial, kind: string): Promise<string> {
-  await orNotTested(trial.visit(), "it serves no client");
-  await orNotTested(trial.visit(), "it serves no second client");
+  await orNotJudged(trial.visit(), "it serves no client");
+  await orNotJudged(trial.visit(), "it serves no second client");
   await delay(SETTLE_MS);
   const usual = new Set(trial.lines.map(withoutNumbers));
   await meetBadClient(trial, kind);
   const isUnusual = (line: string) => !usual.has(withoutNumbers(line));
   const isHeard = await trial.hasPrinted(isUnusual, PRINT_MS);
-  await orNotTested(trial.visit(), "it did not survive such a client");
+  await orNotJudged(trial.visit(), "it did not survive such a client");
   if (!isHeard) throw new Miss("no words that good clients do not cause, too");
   return quote(trial.lines.find(isUnusual) ?? "");
 }
 
 /** What is no fault of this kind, but keeps it from being seen. */
-async function orNotTested(promise: Promise<unknown>, why: string): Promise<void> {
+async function orNotJudged(
+  promise: Promise<unknown>,
+  why: string,
+): Promise<void> {
   try {
     await promise;
   } catch (error) {
-    throw error instanceof Miss ? new NotTested(why) : error;
+    throw error instanceof Miss ? new NotJudged(why) : error;
   }
 }

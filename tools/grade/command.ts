@@ -6,7 +6,12 @@
 
 import { gradeAll, type Listener } from "./batch.ts";
 import { HELP, type Options, readOptions } from "./options.ts";
-import { type CheckResult, type Graded, type Grades, UsageError } from "./outcome.ts";
+import {
+  type CheckResult,
+  type Graded,
+  type Grades,
+  UsageError,
+} from "./outcome.ts";
 import { prepareReports } from "./report/write.ts";
 import { summarize, tableOf } from "./report/text.ts";
 import { endSandboxes, whyNoSandbox } from "./sandbox.ts";
@@ -32,7 +37,9 @@ export async function main(args: string[]): Promise<number> {
 /** Whatever ends the grader ends the servers, too. */
 function endAllOnSignals(): void {
   const isWindows = Deno.build.os === "windows";
-  const signals: Deno.Signal[] = isWindows ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
+  const signals: Deno.Signal[] = isWindows
+    ? ["SIGINT"]
+    : ["SIGINT", "SIGTERM", "SIGHUP"];
   for (const signal of signals) {
     Deno.addSignalListener(signal, () => {
       endAll();
@@ -72,13 +79,20 @@ async function canSandbox({ submissions }: Options): Promise<boolean> {
   if (submissions[0].command.length === 0) return false;
   const why = await whyNoSandbox();
   if (why !== undefined) {
-    console.error(`No sandbox (${why}): the servers run one by one, and with your rights`);
+    console.error(
+      `No sandbox (${why}): the servers run one by one, and with your rights`,
+    );
   }
   return why === undefined;
 }
 
 /** `3/20 alice: lab 12/13, beyond 7/9, points 12/13 (about 40 s left)`. */
-function progressOf(graded: Graded, soFar: Grades, options: Options, begin: number): string {
+function progressOf(
+  graded: Graded,
+  soFar: Grades,
+  options: Options,
+  begin: number,
+): string {
   const total = options.submissions.length;
   const done = soFar.submissions.length;
   const secondsEach = (performance.now() - begin) / 1000 / done;
@@ -94,16 +108,21 @@ function printResults({ submissions }: Grades): void {
     console.log(`${tableOf(graded)}\n\n${summarize(graded)}`);
     return;
   }
-  const lines = submissions.map((graded) => printable(`${graded.name}: ${summarize(graded)}`));
+  const lines = submissions.map((graded) =>
+    printable(`${graded.name}: ${summarize(graded)}`)
+  );
   console.log(lines.join("\n"));
 }
 
 /** Whether nothing is missing that the lab asks for. Of a server that runs, not all can be tested. */
 function isPassed({ submissions }: Grades, options: Options): boolean {
   const isRunning = options.submissions[0].command.length === 0;
-  const isTested = ({ verdict }: CheckResult) => verdict !== "not tested";
+  const isTested = ({ verdict }: CheckResult) => verdict !== "not judged";
   const isFine = ({ part, verdict }: CheckResult) => {
-    return part === "beyond" || verdict === "pass" || isRunning && verdict === "not tested";
+    return part === "beyond" || verdict === "pass" ||
+      isRunning && verdict === "not judged";
   };
-  return submissions.every(({ checks }) => checks.every(isFine) && checks.some(isTested));
+  return submissions.every(({ checks }) =>
+    checks.every(isFine) && checks.some(isTested)
+  );
 }

@@ -14,7 +14,7 @@ export interface Control {
   readonly name: string;
   /** The experiment. */
   readonly run: lab.Check;
-  /** What the server does if this fails, too: the reason for "not tested". */
+  /** What the server does if this fails, too: the reason for "not judged". */
   readonly otherwise: string;
   /** What a right server does. */
   readonly expected: string;

@@ -6,7 +6,13 @@
 
 import type { Check } from "./checks_lab.ts";
 import { MAX_REPORTED_LENGTH } from "./limits.ts";
-import { Miss, NoServer, NotTested, type Outcome, type Verdict } from "./outcome.ts";
+import {
+  Miss,
+  NoServer,
+  NotJudged,
+  type Outcome,
+  type Verdict,
+} from "./outcome.ts";
 import { printable } from "./show.ts";
 import { CONTROLS } from "./controls.ts";
 import { CHECKS } from "./texts.ts";
@@ -22,22 +28,32 @@ function rowOf(experiment: Experiment): { run: Check; expected: string } {
   const row = "check" in experiment
     ? CHECKS.find(({ name }) => name === experiment.check)
     : CONTROLS.find(({ name }) => name === experiment.control);
-  if (!row) throw new Error(`There is no experiment ${JSON.stringify(experiment)}`);
+  if (!row) {
+    throw new Error(`There is no experiment ${JSON.stringify(experiment)}`);
+  }
   return row;
 }
 
 /** Makes an experiment. What the server does is an outcome; an error is not the server's. */
-export async function perform(experiment: Experiment, setting: Setting): Promise<Outcome> {
+export async function perform(
+  experiment: Experiment,
+  setting: Setting,
+): Promise<Outcome> {
   const trial = new Trial(setting);
   const { run, expected } = rowOf(experiment);
   try {
     const seen = await run(trial, "kind" in experiment ? experiment.kind : "");
     return outcomeOf(trial, "pass", seen ?? expected);
   } catch (error) {
-    if (error instanceof NotTested) return outcomeOf(trial, "not tested", error.message);
+    if (error instanceof NotJudged) {
+      return outcomeOf(trial, "not judged", error.message);
+    }
     if (!(error instanceof Miss)) throw error;
     const seen = error.message + await trial.comment();
-    return { ...outcomeOf(trial, "miss", seen), isUp: !(error instanceof NoServer) };
+    return {
+      ...outcomeOf(trial, "miss", seen),
+      met: error instanceof NoServer ? [] : ["says where"],
+    };
   } finally {
     await trial.end();
   }
@@ -47,7 +63,9 @@ function outcomeOf(trial: Trial, verdict: Verdict, seen: string): Outcome {
   return {
     verdict,
     seen: shorten(printable(seen)),
-    isUp: trial.address !== undefined,
+    note: "",
+    advice: "",
+    met: trial.address ? ["says where"] : [],
     output: trial.server?.excerpt().map(shorten) ?? [],
     lastWords: shorten(trial.server?.lastWords() ?? ""),
   };

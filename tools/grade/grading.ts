@@ -19,6 +19,7 @@ interface Finding {
   readonly check: CheckText;
   readonly verdict: Verdict;
   readonly seen: string;
+  readonly note: string;
   readonly output: string[];
   readonly lastWords: string;
   readonly seconds: number;
@@ -45,12 +46,14 @@ export async function gradeSubmission(order: Order): Promise<Graded> {
   const begin = performance.now();
   const findings = await new Grading(order).run();
   const checks = findings.map((finding) => resultOf(finding, order));
-  const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0);
+  const sum = (numbers: number[]) =>
+    numbers.reduce((total, number) => total + number, 0);
   return {
     name: order.submission.name,
     path: order.submission.path,
     points: sum(checks.map(({ points }) => points)),
     maxPoints: sum(checks.map(({ maxPoints }) => maxPoints)),
+    trouble: "",
     checks,
     lastWords: lastWordsOf(findings),
     seconds: seconds(begin),
@@ -59,7 +62,9 @@ export async function gradeSubmission(order: Order): Promise<Graded> {
 
 /** What the server said last where it missed something; else in the first check. */
 function lastWordsOf(findings: Finding[]): string {
-  const missed = findings.find(({ verdict, lastWords }) => verdict === "miss" && lastWords !== "");
+  const missed = findings.find(({ verdict, lastWords }) =>
+    verdict === "miss" && lastWords !== ""
+  );
   return (missed ?? findings[0])?.lastWords ?? "";
 }
 
@@ -67,8 +72,11 @@ function seconds(begin: number): number {
   return Math.round((performance.now() - begin) / 100) / 10;
 }
 
-function resultOf(finding: Finding, { points, submission }: Order): CheckResult {
-  const { check, verdict, seen, output } = finding;
+function resultOf(
+  finding: Finding,
+  { points, submission }: Order,
+): CheckResult {
+  const { check, verdict, seen, note, output } = finding;
   const maxPoints = points.get(check.name) ?? 0;
   const isMiss = verdict === "miss";
   return {
@@ -80,6 +88,7 @@ function resultOf(finding: Finding, { points, submission }: Order): CheckResult 
     done: check.done,
     expected: check.expected,
     seen,
+    note,
     change: isMiss ? check.change : "",
     inPython: isMiss && isPython(submission) ? check.inPython : "",
     output,
@@ -121,7 +130,8 @@ class Grading {
     await Promise.all(Array.from({ length: isSandboxed ? AT_ONCE : 1 }, work));
     this.order.whenIdle();
     findings.push(...await Promise.all(waiting));
-    const place = (finding: Finding) => this.order.checks.indexOf(finding.check);
+    const place = (finding: Finding) =>
+      this.order.checks.indexOf(finding.check);
     return findings.sort((one, other) => place(one) - place(other));
   }
 
@@ -131,12 +141,22 @@ class Grading {
     const outcomes = await this.#each(kinds, (kind) => this.#try(check, kind));
     const outcome = check.kinds ? together(outcomes, kinds) : outcomes[0];
     const judged = await this.#compare(check, outcome);
-    const { output, lastWords } = outcome;
-    return { check, ...judged, output, lastWords, seconds: seconds(begin) };
+    const { note, output, lastWords } = outcome;
+    return {
+      check,
+      ...judged,
+      note,
+      output,
+      lastWords,
+      seconds: seconds(begin),
+    };
   }
 
   /** Side by side where each has a sandbox. */
-  async #each(kinds: string[], attempt: (kind: string) => Promise<Outcome>): Promise<Outcome[]> {
+  async #each(
+    kinds: string[],
+    attempt: (kind: string) => Promise<Outcome>,
+  ): Promise<Outcome[]> {
     if (this.order.isSandboxed) return await Promise.all(kinds.map(attempt));
     const outcomes: Outcome[] = [];
     for (const kind of kinds) outcomes.push(await attempt(kind));
@@ -152,16 +172,22 @@ class Grading {
 
   async #try(check: CheckText, kind: string): Promise<Outcome> {
     if (check.isLocal && this.#isRunning()) {
-      return notTested("it was not started here");
+      return notJudged("it was not started here");
     }
     if (performance.now() > this.#deadline) {
-      this.#hopeless ||= `the ${SUBMISSION_MS / 1000} s for a submission are over`;
+      this.#hopeless ||= `the ${
+        SUBMISSION_MS / 1000
+      } s for a submission are over`;
     }
-    if (this.#hopeless !== "") return notTested(this.#hopeless);
-    if (this.#servesNobody && (check.control || check.kinds)) return notTested(SERVES.otherwise);
+    if (this.#hopeless !== "") return notJudged(this.#hopeless);
+    if (this.#servesNobody && (check.control || check.kinds)) {
+      return notJudged(SERVES.otherwise);
+    }
     const outcome = await this.#perform({ check: check.name, kind });
-    if (!outcome.isUp) {
-      this.#hopeless = outcome.verdict === "miss" ? "the server does not start" : outcome.seen;
+    if (!outcome.met.includes("says where")) {
+      this.#hopeless = outcome.verdict === "miss"
+        ? "the server does not start"
+        : outcome.seen;
     }
     return outcome;
   }
@@ -171,20 +197,27 @@ class Grading {
     try {
       return await this.order.perform(experiment);
     } catch (error) {
-      return { ...notTested(`it could not be graded: ${(error as Error).message}`), isUp: false };
+      return {
+        ...notJudged(`it could not be graded: ${(error as Error).message}`),
+        met: [],
+      };
     }
   }
 
   /** A miss says nothing about this check if a good client in its place fares no better. */
   async #compare({ control }: CheckText, { verdict, seen }: Outcome) {
-    const isFinal = verdict !== "miss" || !control || this.#isRunning() || this.#hopeless !== "";
-    if (isFinal || (await this.#control(control)).verdict === "pass") return { verdict, seen };
-    return { verdict: "not tested" as const, seen: control.otherwise };
+    const isFinal = verdict !== "miss" || !control || this.#isRunning() ||
+      this.#hopeless !== "";
+    if (isFinal || (await this.#control(control)).verdict === "pass") {
+      return { verdict, seen };
+    }
+    return { verdict: "not judged" as const, seen: control.otherwise };
   }
 
   /** The outcome of a control, which is made once. */
   #control(control: Control): Promise<Outcome> {
-    const known = this.#controls.get(control) ?? this.#perform({ control: control.name });
+    const known = this.#controls.get(control) ??
+      this.#perform({ control: control.name });
     this.#controls.set(control, known);
     return known;
   }
@@ -195,17 +228,28 @@ class Grading {
   }
 }
 
-function notTested(seen: string): Outcome {
-  return { verdict: "not tested", seen, isUp: true, output: [], lastWords: "" };
+function notJudged(seen: string): Outcome {
+  const met = ["says where"];
+  return {
+    verdict: "not judged",
+    seen,
+    note: "",
+    advice: "",
+    met,
+    output: [],
+    lastWords: "",
+  };
 }
 
 /** One outcome of those of several kinds of clients: a miss if one of them is. */
 function together(outcomes: Outcome[], kinds: string[]): Outcome {
-  const of = (verdict: Verdict) => outcomes.filter((outcome) => outcome.verdict === verdict);
+  const of = (verdict: Verdict) =>
+    outcomes.filter((outcome) => outcome.verdict === verdict);
   const [missed, passed] = [of("miss"), of("pass")];
   const shown = [...missed, ...passed, ...outcomes][0];
   if (missed.length > 0) {
-    const names = kinds.filter((_, index) => outcomes[index].verdict === "miss").join(", ");
+    const names = kinds.filter((_, index) => outcomes[index].verdict === "miss")
+      .join(", ");
     return { ...shown, seen: `${names}: ${shown.seen}` };
   }
   return shown;

@@ -13,11 +13,14 @@ import { LAB, ORIGINAL, SCRATCH } from "./sandbox_flags.ts";
 /** Copies the folder of the submission, which is read-only, to where the server may write. */
 async function copyFolder(user: number | undefined): Promise<void> {
   await run("cp", ["-R", `${ORIGINAL}/.`, SCRATCH]);
-  if (user !== undefined) await run("chown", ["-R", `${user}:${user}`, SCRATCH]);
+  if (user !== undefined) {
+    await run("chown", ["-R", `${user}:${user}`, SCRATCH]);
+  }
 }
 
 async function run(program: string, args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command(program, { args }).output();
+  const { success, stderr } = await new Deno.Command(program, { args })
+    .output();
   if (!success) throw new Error(new TextDecoder().decode(stderr).trim());
 }
 
@@ -37,8 +40,12 @@ async function performTask(task: Task): Promise<Outcome> {
 const task: Task = await new Response(Deno.stdin.readable).json();
 if (task.key === undefined) Deno.exit(); // the grader outside asks only whether this works
 try {
-  console.log(JSON.stringify({ key: task.key, outcome: await performTask(task) }));
+  console.log(
+    JSON.stringify({ key: task.key, outcome: await performTask(task) }),
+  );
 } catch (error) {
-  console.log(JSON.stringify({ key: task.key, error: (error as Error).message }));
+  console.log(
+    JSON.stringify({ key: task.key, error: (error as Error).message }),
+  );
 }
 Deno.exit();

@@ -23,12 +23,18 @@ let lastSid = 900_000_000;
 /** A new request, with a student id of its own. */
 export function request(name = "Alice Brown", user = "abrown"): Request {
   lastSid += 1;
-  const bytes = encode({ student_name: name, github_username: user, sid: lastSid });
+  const bytes = encode({
+    student_name: name,
+    github_username: user,
+    sid: lastSid,
+  });
   return { name, user, sid: lastSid, bytes };
 }
 
 /** The line that a server prints for a request. */
-export function lineOf({ name, user, sid }: { name: string; user: string; sid: unknown }): string {
+export function lineOf(
+  { name, user, sid }: { name: string; user: string; sid: unknown },
+): string {
   return `Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`;
 }
 
@@ -46,12 +52,21 @@ export const WITHOUT_SID: Uint8Array<ArrayBuffer> = encode({
 });
 
 /** Bytes that are no MessagePack: c1 is the one byte that it never uses. */
-export const GARBAGE: Uint8Array<ArrayBuffer> = new Uint8Array([0xc1, 0xff, 0, 0xc1, 7, 0xc1]);
+export const GARBAGE: Uint8Array<ArrayBuffer> = new Uint8Array([
+  0xc1,
+  0xff,
+  0,
+  0xc1,
+  7,
+  0xc1,
+]);
 
 /** Where a request is cut in two: in the middle of the student's name. */
 const CUT_AT = 20;
 
 /** A request in two pieces. */
-export function inTwo(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer>[] {
+export function inTwo(
+  bytes: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer>[] {
   return [bytes.slice(0, CUT_AT), bytes.slice(CUT_AT)];
 }

@@ -18,5 +18,6 @@ export function withoutNumbers(line: string): string {
  */
 export function beginsAlike(line: string, good: string, name: string): boolean {
   const beginning = withoutNumbers(good.slice(0, good.indexOf(name)));
-  return beginning.length < MIN_BEGINNING || withoutNumbers(line).startsWith(beginning);
+  return beginning.length < MIN_BEGINNING ||
+    withoutNumbers(line).startsWith(beginning);
 }

@@ -19,7 +19,13 @@ const MAX_SILENCE = 40;
 /** A file that a report is written to, by the name of its option. */
 export type ReportFiles = Partial<Record<ReportName, string>>;
 /** The reports that are files. */
-export type ReportName = "csv" | "json" | "out" | "gradescope" | "junit" | "classroom50";
+export type ReportName =
+  | "csv"
+  | "json"
+  | "out"
+  | "gradescope"
+  | "junit"
+  | "classroom50";
 
 /** What a command line asks for. */
 export interface Options {
@@ -42,7 +48,8 @@ export interface Options {
 }
 
 /** The text of `--help`. */
-export const HELP = `Grades servers of the lab: what they do with good clients and with bad ones.
+export const HELP =
+  `Grades servers of the lab: what they do with good clients and with bad ones.
 
   grade [options] python3 ../alice/server.py      one server, by any command
   grade [options] python3 ../*/server.py          many: each file at the end is a submission
@@ -66,7 +73,9 @@ Each server is started in the folder of its file, where "import pickle" speaks M
 Sandboxes need Linux and bubblewrap: a server has no network and sees none of your files. Without
 them it runs with your rights. Exit status: 0 if nothing that the lab asks for is missed, or with
 --classroom50; 1 if something is; 2 for a wrong command. The checks are:
-${CHECKS.map(({ name }) => name).join(", ").replace(/(.{70}[^,]*,) /g, "$1\n")}`;
+${
+    CHECKS.map(({ name }) => name).join(", ").replace(/(.{70}[^,]*,) /g, "$1\n")
+  }`;
 
 const OPTIONS = {
   "classroom50": { type: "string" },
@@ -109,7 +118,9 @@ export function readOptions(words: string[]): Options | undefined {
   }
   refuseLateOption(command);
   const files = readFiles(values);
-  const submissions = command.length > 0 ? submissionsOf(command) : [runningServer()];
+  const submissions = command.length > 0
+    ? submissionsOf(command)
+    : [runningServer()];
   const points = readPoints(values.points);
   refuseWrongNumber(files, submissions, [...points.values()]);
   return {
@@ -117,7 +128,13 @@ export function readOptions(words: string[]): Options | undefined {
     checks: readOnly(values.only),
     points,
     port: readNumber("port", values.port, DEFAULT_PORT, 1, 65535),
-    silence: readNumber("silence", values.silence, DEFAULT_SILENCE, 1, MAX_SILENCE),
+    silence: readNumber(
+      "silence",
+      values.silence,
+      DEFAULT_SILENCE,
+      1,
+      MAX_SILENCE,
+    ),
     jobs: readNumber("jobs", values.jobs, availableParallelism(), 1, 64),
     exposed: (values.expose ?? []).map(readPath),
     files,
@@ -126,7 +143,11 @@ export function readOptions(words: string[]): Options | undefined {
 
 /** Where the command begins: at the first word that is neither an option nor the value of one. */
 function firstOfCommand(args: string[]): number {
-  const lenient = { strict: false, allowPositionals: true, tokens: true } as const;
+  const lenient = {
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  } as const;
   const { tokens } = parseArgs({ args, options: OPTIONS, ...lenient });
   return tokens.find(({ kind }) => kind === "positional")?.index ?? args.length;
 }
@@ -135,20 +156,30 @@ function parseStrictly(args: string[]) {
   try {
     return parseArgs({ args, options: OPTIONS, strict: true });
   } catch (error) {
-    throw new UsageError((error as Error).message.split(/\.? To specify|\n/)[0]);
+    throw new UsageError(
+      (error as Error).message.split(/\.? To specify|\n/)[0],
+    );
   }
 }
 
 function runningServer(): Submission {
-  return { name: "the server that runs", path: "", command: [], folder: Deno.cwd() };
+  return {
+    name: "the server that runs",
+    path: "",
+    command: [],
+    folder: Deno.cwd(),
+  };
 }
 
 /** An option of the grader behind the command would be one of the server's. */
 function refuseLateOption(command: string[]): void {
   const late = command.find((word) => {
-    return Object.keys(ENDINGS).includes(word.slice(2)) || ["--out", "--points"].includes(word);
+    return Object.keys(ENDINGS).includes(word.slice(2)) ||
+      ["--out", "--points"].includes(word);
   });
-  if (late !== undefined) throw new UsageError(`${late} has to come before the command`);
+  if (late !== undefined) {
+    throw new UsageError(`${late} has to come before the command`);
+  }
 }
 
 function readFiles(values: Record<string, unknown>): ReportFiles {
@@ -157,12 +188,15 @@ function readFiles(values: Record<string, unknown>): ReportFiles {
     const path = values[name];
     if (path === undefined) continue;
     const ending = example.slice(example.indexOf("."));
-    const isRight = String(path).endsWith(ending) || name === "json" && path === "-";
+    const isRight = String(path).endsWith(ending) ||
+      name === "json" && path === "-";
     if (!isRight) throw new UsageError(`--${name} needs a name: ${example}`);
     files[name as ReportName] = String(path);
   }
   if (values.out !== undefined) files.out = String(values.out);
-  if (files.out === "") throw new UsageError("--out needs the name of a folder");
+  if (files.out === "") {
+    throw new UsageError("--out needs the name of a folder");
+  }
   return files;
 }
 
@@ -182,7 +216,10 @@ function readNumber(
   max: number,
 ) {
   const number = text === undefined ? usual : Number(text || NaN);
-  if (number >= min && number <= max && (Number.isInteger(number) || name === "silence")) {
+  if (
+    number >= min && number <= max &&
+    (Number.isInteger(number) || name === "silence")
+  ) {
     return number;
   }
   throw new UsageError(`--${name} must be from ${min} to ${max}`);
@@ -191,7 +228,9 @@ function readNumber(
 function readName(option: string, text: string): string {
   const name = text.trim();
   if (CHECKS.some((check) => check.name === name)) return name;
-  throw new UsageError(`${option}: there is no check ${name || "without a name"}, see --help`);
+  throw new UsageError(
+    `${option}: there is no check ${name || "without a name"}, see --help`,
+  );
 }
 
 function readOnly(text: string | undefined): CheckText[] {
@@ -202,12 +241,16 @@ function readOnly(text: string | undefined): CheckText[] {
 
 /** The points of all checks: one for each of the lab's, none beyond it, or as this text says. */
 function readPoints(text: string | undefined): Map<string, number> {
-  const points = new Map(CHECKS.map(({ name, part }) => [name, part === "lab" ? 1 : 0]));
+  const points = new Map(
+    CHECKS.map(({ name, part }) => [name, part === "lab" ? 1 : 0]),
+  );
   for (const pair of text === undefined ? [] : text.split(",")) {
     const [name, value = ""] = pair.split("=");
     const number = Number(value || NaN);
     if (!(number >= 0 && number <= 1000)) {
-      throw new UsageError(`--points: "${pair.trim()}" must be like "garbage=2", from 0 to 1000`);
+      throw new UsageError(
+        `--points: "${pair.trim()}" must be like "garbage=2", from 0 to 1000`,
+      );
     }
     points.set(readName("--points", name), number);
   }
@@ -215,10 +258,18 @@ function readPoints(text: string | undefined): Map<string, number> {
 }
 
 /** Two reports are made for one submission, and one of them has no fractions. */
-function refuseWrongNumber(files: ReportFiles, submissions: Submission[], points: number[]): void {
-  const single = (["gradescope", "classroom50"] as const).find((name) => files[name] !== undefined);
+function refuseWrongNumber(
+  files: ReportFiles,
+  submissions: Submission[],
+  points: number[],
+): void {
+  const single = (["gradescope", "classroom50"] as const).find((name) =>
+    files[name] !== undefined
+  );
   if (single !== undefined && submissions.length > 1) {
-    throw new UsageError(`--${single} is for one submission, and here are ${submissions.length}`);
+    throw new UsageError(
+      `--${single} is for one submission, and here are ${submissions.length}`,
+    );
   }
   if (files.classroom50 !== undefined && !points.every(Number.isInteger)) {
     throw new UsageError("--classroom50 needs whole numbers as --points");

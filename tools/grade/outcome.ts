@@ -5,7 +5,7 @@
  */
 
 /** What a check can end with. */
-export type Verdict = "pass" | "miss" | "not tested";
+export type Verdict = "pass" | "miss" | "not judged";
 
 /** The part of the grading that a check belongs to: what the lab asks for, or more than that. */
 export type Part = "lab" | "beyond";
@@ -16,8 +16,12 @@ export interface Outcome {
   readonly verdict: Verdict;
   /** What was seen, in words. */
   readonly seen: string;
-  /** Whether the server has accepted a client. If not, no other experiment can succeed. */
-  readonly isUp: boolean;
+  /** A word for the person that costs no points: what a client of the lab would expect; or empty. */
+  readonly note: string;
+  /** What to change, where this failure has an advice of its own; else empty. */
+  readonly advice: string;
+  /** The names of the checks whose subject a client has met, be it in the lab's words or not. */
+  readonly met: readonly string[];
   /** What the server has printed, the first and the last lines of it. */
   readonly output: string[];
   /** The error that the server ended with, or the last line that it printed. */
@@ -40,8 +44,10 @@ export interface CheckResult {
   readonly done: string;
   /** What a right server does then. */
   readonly expected: string;
-  /** What this server did, or why that could not be tested. */
+  /** What this server did; where it was not judged, on which check that builds, and why. */
   readonly seen: string;
+  /** A word for the person that costs no points: another port, or "flush"; or empty. */
+  readonly note: string;
   /** What to change, in the words of the protocol; empty unless it was a miss. */
   readonly change: string;
   /** How to change it in Python; empty unless it was a miss of a server in Python. */
@@ -58,10 +64,12 @@ export interface Graded {
   readonly name: string;
   /** The path of its script, or its command. */
   readonly path: string;
-  /** The sum of the points. */
-  readonly points: number;
+  /** The sum of the points; `null` exactly where there is trouble: that is no mark, and no zero. */
+  readonly points: number | null;
   /** The sum of the points that it could get. */
   readonly maxPoints: number;
+  /** Why the grader itself could not do its work; empty where it could. */
+  readonly trouble: string;
   /** Its checks, in the order of the table of texts. */
   readonly checks: CheckResult[];
   /** The error that the server ended with, or the last line that it printed. */
@@ -73,7 +81,7 @@ export interface Graded {
 /** The complete form of the results, which `--json` writes and every other report is made of. */
 export interface Grades {
   /** The name of this form, and its version. */
-  readonly schema: "lab3/grades/v1";
+  readonly schema: "lab3/grades/v2";
   /** The version of the project that has graded. */
   readonly version: string;
   /** When the grading began, as ISO 8601 has it. */
@@ -90,13 +98,22 @@ export class Miss extends Error {}
 /** The server never accepted a client. */
 export class NoServer extends Miss {}
 
+/** The grader itself cannot do its work: a broken sandbox, say. It is no fault of the server. */
+export class Trouble extends Error {}
+
 /** It cannot be judged, or not here. */
-export class NotTested extends Error {}
+export class NotJudged extends Error {}
 
 /** Something is wrong with the command, and not with a server: the exit status is 2. */
 export class UsageError extends Error {}
 
 /** How many checks of a part have this verdict. */
-export function count(checks: readonly CheckResult[], part: Part, verdict: Verdict): number {
-  return checks.filter((check) => check.part === part && check.verdict === verdict).length;
+export function count(
+  checks: readonly CheckResult[],
+  part: Part,
+  verdict: Verdict,
+): number {
+  return checks.filter((check) =>
+    check.part === part && check.verdict === verdict
+  ).length;
 }

@@ -6,7 +6,7 @@
  */
 
 import { PORT_MS } from "./limits.ts";
-import { NotTested } from "./outcome.ts";
+import { NotJudged } from "./outcome.ts";
 import { delay } from "./until.ts";
 
 /** Where something listens. */
@@ -23,7 +23,8 @@ const LOCAL_ADDRESS = /(\S+)[:.](\d+)\s/;
 /** Runs a program; returns its output, or nothing where it is missing. */
 async function outputOf(program: string, args: string[]): Promise<string> {
   try {
-    const { stdout } = await new Deno.Command(program, { args, stdin: "null" }).output();
+    const { stdout } = await new Deno.Command(program, { args, stdin: "null" })
+      .output();
     return new TextDecoder().decode(stdout);
   } catch {
     return "";
@@ -60,7 +61,9 @@ async function isInUse(port: number): Promise<boolean> {
   const output = isLinux
     ? await outputOf("ss", ["-Htan"])
     : await outputOf("netstat", ["-an", "-p", "tcp"]);
-  return output.split("\n").flatMap(readAddress).some((address) => address.port === port);
+  return output.split("\n").flatMap(readAddress).some((address) =>
+    address.port === port
+  );
 }
 
 /**
@@ -68,7 +71,7 @@ async function isInUse(port: number): Promise<boolean> {
  * to a minute after the one before it, and that is not its fault.
  *
  * @param say Tells the person who waits why.
- * @throws {NotTested} When one of them does not become free.
+ * @throws {NotJudged} When one of them does not become free.
  */
 export async function untilFree(
   ports: Iterable<number>,
@@ -79,9 +82,13 @@ export async function untilFree(
     let hasSaid = false;
     while (await isInUse(port)) {
       if (performance.now() > deadline) {
-        throw new NotTested(`port ${port} is in use by another program: end it, or see --port`);
+        throw new NotJudged(
+          `port ${port} is in use by another program: end it, or see --port`,
+        );
       }
-      if (!hasSaid) say(`Port ${port} is still in use; waiting for it, up to a minute`);
+      if (!hasSaid) {
+        say(`Port ${port} is still in use; waiting for it, up to a minute`);
+      }
       hasSaid = true;
       await delay(500);
     }

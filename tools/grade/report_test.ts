@@ -13,7 +13,14 @@ import { csvOf } from "./report/csv.ts";
 import { junitOf } from "./report/junit.ts";
 import { pageOf } from "./report/page.ts";
 import { fileNamesOf } from "./report/write.ts";
-import { canTest, grade, graderCommand, PYTHON, run, Submissions } from "./testing.ts";
+import {
+  canTest,
+  grade,
+  graderCommand,
+  PYTHON,
+  run,
+  Submissions,
+} from "./testing.ts";
 
 const ignore = !(await canTest());
 
@@ -30,6 +37,7 @@ function check(part: Partial<CheckResult>): CheckResult {
     done: "A client comes",
     expected: "it is served",
     seen: "it is served",
+    note: "",
     change: "",
     inPython: "",
     output: [],
@@ -40,8 +48,20 @@ function check(part: Partial<CheckResult>): CheckResult {
 
 const CHECKS = [
   check({ name: "greets" }),
-  check({ verdict: "miss", points: 0, seen: NASTY, change: NASTY, output: [NASTY] }),
-  check({ name: "two pieces", part: "beyond", verdict: "not tested", points: 0, maxPoints: 0 }),
+  check({
+    verdict: "miss",
+    points: 0,
+    seen: NASTY,
+    change: NASTY,
+    output: [NASTY],
+  }),
+  check({
+    name: "two pieces",
+    part: "beyond",
+    verdict: "not judged",
+    points: 0,
+    maxPoints: 0,
+  }),
 ];
 
 function gradesFor(names: string[]): Grades {
@@ -50,12 +70,19 @@ function gradesFor(names: string[]): Grades {
     path: `../${name}/server.py`,
     points: 1,
     maxPoints: 2,
+    trouble: "",
     checks: CHECKS,
     lastWords: NASTY,
     seconds: 1.5,
   }));
   const date = "2026-11-27T10:00:00.000Z";
-  return { schema: "lab3/grades/v1", version: "2.0.0", date, isSandboxed: true, submissions };
+  return {
+    schema: "lab3/grades/v2",
+    version: "2.0.0",
+    date,
+    isSandboxed: true,
+    submissions,
+  };
 }
 
 Deno.test("grade --csv: a row for each submission, and nothing that a spreadsheet would run", () => {
@@ -71,7 +98,13 @@ Deno.test("grade --csv: a row for each submission, and nothing that a spreadshee
     "points (of 2)",
     "last words",
   ]);
-  const cells = ["pass", `miss: ${NASTY}`, "not tested: it is served", "1", `'${NASTY}`];
+  const cells = [
+    "pass",
+    `miss: ${NASTY}`,
+    "not judged: it is served",
+    "1",
+    `'${NASTY}`,
+  ];
   assertEquals(rows[1], ["../alice/server.py", "1", "0", ...cells]);
   assert(text.endsWith("\r\n"));
 });
@@ -91,20 +124,34 @@ Deno.test("grade --junit: a JUnit reader finds every case, under a name of its o
   assertEquals(testcase[1].failure?.[0].message, NASTY);
   assert(testcase[1].failure?.[0].inner?.includes(`Change: ${NASTY}`));
   assertEquals(testcase[2].skipped?.[0].message, "it is served");
-  const names = suites.flatMap(({ testcase = [] }) => testcase.map(({ name }) => name));
+  const names = suites.flatMap(({ testcase = [] }) =>
+    testcase.map(({ name }) => name)
+  );
   assertEquals(new Set(names).size, names.length);
 });
 
 Deno.test("grade --out: the page shows what is in the results as text", async () => {
   const page = await pageOf(gradesFor(["alice", NASTY]));
-  assert(!page.includes("<b>") && page.includes("&lt;b&gt;&amp;amp; ]]&gt;"), page);
-  assert(page.startsWith("<!DOCTYPE html>") && page.includes('<a href="#submission-2">'));
+  assert(
+    !page.includes("<b>") && page.includes("&lt;b&gt;&amp;amp; ]]&gt;"),
+    page,
+  );
+  assert(
+    page.startsWith("<!DOCTYPE html>") &&
+      page.includes('<a href="#submission-2">'),
+  );
 });
 
 Deno.test("grade --out: file names that every system takes, each once", () => {
   const names = ["a/b", "Zoë 李小龙", "../..", "A_B", "a:b"];
   const graded = names.map((name) => gradesFor([name]).submissions[0]);
-  const expected = ["a_b.txt", "Zoë 李小龙.txt", "_.txt", "A_B-2.txt", "a_b-3.txt"];
+  const expected = [
+    "a_b.txt",
+    "Zoë 李小龙.txt",
+    "_.txt",
+    "A_B-2.txt",
+    "a_b-3.txt",
+  ];
   assertEquals(fileNamesOf(graded), expected);
 });
 
@@ -112,7 +159,9 @@ Deno.test("grade --out: file names that every system takes, each once", () => {
 
 const NUMBER = { type: "number", minimum: 0 };
 const TEXT = { type: "string" };
-const VISIBILITY = { enum: ["hidden", "after_due_date", "after_published", "visible"] };
+const VISIBILITY = {
+  enum: ["hidden", "after_due_date", "after_published", "visible"],
+};
 const FORMAT = { enum: ["text", "html", "simple_format", "md", "ansi"] };
 
 /** What Gradescope's documentation says of results.json. */
@@ -165,7 +214,10 @@ const CLASSROOM50 = {
     commit: TEXT,
     release: TEXT,
     review: TEXT,
-    datetime: { type: "string", pattern: "^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ$" },
+    datetime: {
+      type: "string",
+      pattern: "^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ$",
+    },
     score: POINTS,
     "max-score": POINTS,
     tests: {
@@ -199,33 +251,58 @@ async function reportsOf(folder: string, path: string) {
     csv: `${folder}/grades.csv`,
     junit: `${folder}/report.xml`,
   };
-  const options = Object.entries(files).flatMap(([name, file]) => [`--${name}`, file]);
+  const options = Object.entries(files).flatMap((
+    [name, file],
+  ) => [`--${name}`, file]);
   const only = ["--only", "greets,garbage,two pieces", "--points", "garbage=3"];
-  const args = [...graderCommand(), ...options, ...only, "--out", `${folder}/out`, PYTHON, path];
-  const { code } = await run(Deno.execPath(), args, { CLASSROOM: "networks", ASSIGNMENT: "lab3" });
+  const args = [
+    ...graderCommand(),
+    ...options,
+    ...only,
+    "--out",
+    `${folder}/out`,
+    PYTHON,
+    path,
+  ];
+  const { code } = await run(Deno.execPath(), args, {
+    CLASSROOM: "networks",
+    ASSIGNMENT: "lab3",
+  });
   const text = (file: string) => Deno.readTextFile(file);
   return { code, files, text };
 }
 
-Deno.test({ name: "grade: all reports of one submission", ignore }, async (t) => {
-  await using submissions = await Submissions.create();
-  const path = await submissions.addFault("dies on garbage", "Alice Brown");
-  const { code, files, text } = await reportsOf(submissions.folder, path);
-  assertEquals(code, 0); // as Classroom 50 wants it
+Deno.test(
+  { name: "grade: all reports of one submission", ignore },
+  async (t) => {
+    await using submissions = await Submissions.create();
+    const path = await submissions.addFault("dies on garbage", "Alice Brown");
+    const { code, files, text } = await reportsOf(submissions.folder, path);
+    assertEquals(code, 0); // as Classroom 50 wants it
 
-  await t.step("Gradescope's", async () => seeGradescope(await text(files.gradescope)));
-  await t.step("Classroom 50's", async () => seeClassroom50(await text(files.classroom50)));
-  await t.step("the others come from the JSON", async () => {
-    const grades: Grades = JSON.parse(await text(files.json));
-    assertEquals(grades.submissions[0].name, "Alice Brown");
-    assertEquals(csvOf(grades), await text(files.csv));
-    assertEquals(junitOf(grades), await text(files.junit));
-    assertEquals(await pageOf(grades), await text(`${submissions.folder}/out/index.html`));
-  });
-  await t.step("the letter", async () => {
-    seeLetter(await text(`${submissions.folder}/out/Alice Brown.txt`));
-  });
-});
+    await t.step(
+      "Gradescope's",
+      async () => seeGradescope(await text(files.gradescope)),
+    );
+    await t.step(
+      "Classroom 50's",
+      async () => seeClassroom50(await text(files.classroom50)),
+    );
+    await t.step("the others come from the JSON", async () => {
+      const grades: Grades = JSON.parse(await text(files.json));
+      assertEquals(grades.submissions[0].name, "Alice Brown");
+      assertEquals(csvOf(grades), await text(files.csv));
+      assertEquals(junitOf(grades), await text(files.junit));
+      assertEquals(
+        await pageOf(grades),
+        await text(`${submissions.folder}/out/index.html`),
+      );
+    });
+    await t.step("the letter", async () => {
+      seeLetter(await text(`${submissions.folder}/out/Alice Brown.txt`));
+    });
+  },
+);
 
 function seeGradescope(text: string): void {
   const results = JSON.parse(text);
@@ -238,16 +315,36 @@ function seeGradescope(text: string): void {
 function seeClassroom50(text: string): void {
   const result = JSON.parse(text);
   validate(CLASSROOM50, result);
-  assertEquals([result.score, result["max-score"], result.classroom], [1, 4, "networks"]);
-  const garbage = { "test-name": "garbage", passed: false, score: 0, "max-score": 3 };
+  assertEquals([result.score, result["max-score"], result.classroom], [
+    1,
+    4,
+    "networks",
+  ]);
+  const garbage = {
+    "test-name": "garbage",
+    passed: false,
+    score: 0,
+    "max-score": 3,
+  };
   assertEquals(result.tests[1], garbage);
 }
 
 function seeLetter(letter: string): void {
-  for (const words of ["Submission: Alice Brown", "Points:     1 of 4", "MISS  garbage [0/3]"]) {
+  for (
+    const words of [
+      "Submission: Alice Brown",
+      "Points:     1 of 4",
+      "MISS  garbage [0/3]",
+    ]
+  ) {
     assert(letter.includes(words), letter);
   }
-  assert(/^Date: {7}\d{4}-\d\d-\d\d \d\d:\d\d UTC\nGrader: {5}lab server \d/m.test(letter), letter);
+  assert(
+    /^Date: {7}\d{4}-\d\d-\d\d \d\d:\d\d UTC\nGrader: {5}lab server \d/m.test(
+      letter,
+    ),
+    letter,
+  );
   assert(letter.includes("What the server printed:\n\n-- garbage --"), letter);
   assert(letter.includes("Traceback (most recent call last):"), letter);
 }
@@ -255,14 +352,39 @@ function seeLetter(letter: string): void {
 Deno.test({ name: "grade: a browser shows the page", ignore }, async () => {
   await using submissions = await Submissions.create();
   const paths: string[] = [];
-  for (const fault of ["none", "wrong id", "get"]) paths.push(await submissions.addFault(fault));
+  for (const fault of ["none", "wrong id", "get"]) {
+    paths.push(await submissions.addFault(fault));
+  }
   const out = `${submissions.folder}/out`;
   await grade("--only", "greets,missing key", "--out", out, PYTHON, ...paths);
-  const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"];
+  const flags = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+  ];
   const profile = `--user-data-dir=${submissions.folder}/profile`;
-  const args = [...flags, "--no-first-run", profile, "--dump-dom", `file://${out}/index.html`];
-  const { code, out: dom } = await run("chromium", args).catch(() => ({ code: 127, out: "" }));
-  if (code === 127) return console.log("Not looked at: chromium is not installed");
-  assertEquals([...dom.matchAll(/<tr><td><a href="#submission-(\d)">/g)].length, 3);
-  assert(dom.includes('<td class="mark miss" title="missing key: a dict without sid is'));
+  const args = [
+    ...flags,
+    "--no-first-run",
+    profile,
+    "--dump-dom",
+    `file://${out}/index.html`,
+  ];
+  const { code, out: dom } = await run("chromium", args).catch(() => ({
+    code: 127,
+    out: "",
+  }));
+  if (code === 127) {
+    return console.log("Not looked at: chromium is not installed");
+  }
+  assertEquals(
+    [...dom.matchAll(/<tr><td><a href="#submission-(\d)">/g)].length,
+    3,
+  );
+  assert(
+    dom.includes(
+      '<td class="mark miss" title="missing key: a dict without sid is',
+    ),
+  );
 });

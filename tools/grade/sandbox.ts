@@ -63,16 +63,27 @@ export function endSandboxes(): void {
 export async function whyNoSandbox(): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return "sandboxes need Linux and bubblewrap";
   const command = [Deno.execPath()];
-  const submission = { name: "", path: "", command, folder: fileURLToPath(PROBED) };
+  const submission = {
+    name: "",
+    path: "",
+    command,
+    folder: fileURLToPath(PROBED),
+  };
   try {
     const wrapped = [...flags.wrappersFor(flags.nextUser()), "true"];
     const options = flags.flagsFor(submission, true, []);
     const limits = await run([...options, "--", ...wrapped], "");
     if (limits.status !== 0) return firstLine(limits.errors);
-    const { status, errors } = await run([...options, "--", ...flags.innerCommand()], "{}");
+    const { status, errors } = await run([
+      ...options,
+      "--",
+      ...flags.innerCommand(),
+    ], "{}");
     return status === 0 ? undefined : firstLine(errors);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "bwrap (bubblewrap) is not installed";
+    if (error instanceof Deno.errors.NotFound) {
+      return "bwrap (bubblewrap) is not installed";
+    }
     throw error;
   }
 }
@@ -95,18 +106,36 @@ export async function performInSandbox(
   settings: SandboxSettings,
 ): Promise<Outcome> {
   const isCopied = flags.isSmall(submission.folder);
-  const command = submission.command.map((word) => flags.inScratch(word, submission.folder));
+  const command = submission.command.map((word) =>
+    flags.inScratch(word, submission.folder)
+  );
   const user = flags.nextUser();
   const wrappers = flags.wrappersFor(user);
   const { port, silence } = settings;
   const key = crypto.randomUUID();
-  const task: Task = { key, experiment, command, isCopied, user, wrappers, port, silence };
+  const task: Task = {
+    key,
+    experiment,
+    command,
+    isCopied,
+    user,
+    wrappers,
+    port,
+    silence,
+  };
   const options = flags.flagsFor(submission, isCopied, settings.exposed);
-  const ended = await run([...options, "--", ...flags.innerCommand()], JSON.stringify(task));
-  const answers = ended.output.split("\n").filter((line) => line.startsWith(`{"key":"${key}"`));
+  const ended = await run(
+    [...options, "--", ...flags.innerCommand()],
+    JSON.stringify(task),
+  );
+  const answers = ended.output.split("\n").filter((line) =>
+    line.startsWith(`{"key":"${key}"`)
+  );
   if (answers.length > 0) return readAnswer(answers[0]);
   if (ended.isLate) return broken(`no end within ${EXPERIMENT_MS / 1000} s`);
-  if (ended.status > 128) return broken("the server has ended the grader that visits it");
+  if (ended.status > 128) {
+    return broken("the server has ended the grader that visits it");
+  }
   throw new Error(`the sandbox failed: ${firstLine(ended.errors)}`);
 }
 
@@ -117,7 +146,16 @@ function readAnswer(line: string): Outcome {
 }
 
 function broken(seen: string): Outcome {
-  return { verdict: "miss", seen, isUp: true, output: [], lastWords: "" };
+  const met = ["says where"];
+  return {
+    verdict: "miss",
+    seen,
+    note: "",
+    advice: "",
+    met,
+    output: [],
+    lastWords: "",
+  };
 }
 
 /** Runs bwrap with this text on its standard input. */
@@ -140,7 +178,9 @@ async function run(args: string[], input: string) {
   try {
     await new Response(input).body?.pipeTo(process.stdin).catch(() => {}); // bwrap may have failed
     const { code, stdout, stderr } = await process.output();
-    const [output, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+    const [output, errors] = [stdout, stderr].map((bytes) =>
+      new TextDecoder().decode(bytes)
+    );
     return { status: code, output, errors, isLate };
   } finally {
     clearTimeout(timer);

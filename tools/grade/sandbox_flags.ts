@@ -79,7 +79,11 @@ export function inScratch(word: string, folder: string): string {
 export function isSmall(folder: string): boolean {
   let left = MAX_COPIED_BYTES;
   const folders = [folder];
-  for (let next = folders.pop(); next !== undefined && left > 0; next = folders.pop()) {
+  for (
+    let next = folders.pop();
+    next !== undefined && left > 0;
+    next = folders.pop()
+  ) {
     for (const entry of readdirSync(next, { withFileTypes: true })) {
       const path = join(next, entry.name);
       if (entry.isDirectory()) folders.push(path);
@@ -91,7 +95,11 @@ export function isSmall(folder: string): boolean {
 }
 
 /** The options of bwrap for a submission. */
-export function flagsFor(submission: Submission, isCopied: boolean, exposed: string[]): string[] {
+export function flagsFor(
+  submission: Submission,
+  isCopied: boolean,
+  exposed: string[],
+): string[] {
   const { folder } = submission;
   const scratch = isCopied
     ? ["--ro-bind", folder, ORIGINAL, ...sizedFolder(SCRATCH, "0755")]
@@ -103,9 +111,15 @@ export function flagsFor(submission: Submission, isCopied: boolean, exposed: str
     ...["--proc", "/proc", "--dev", "/dev"],
     ...["/tmp", "/dev/shm"].flatMap((path) => sizedFolder(path, "1777")),
     ...scratch,
-    ...paths.filter((path) => !isWithin(path, SYSTEM_FOLDERS)).flatMap(readOnly),
+    ...paths.filter((path) => !isWithin(path, SYSTEM_FOLDERS)).flatMap(
+      readOnly,
+    ),
     ...["--ro-bind", fileURLToPath(new URL("lab", ROOT)), LAB],
-    ...["--ro-bind", fileURLToPath(new URL("hosts", import.meta.url)), "/etc/hosts"],
+    ...[
+      "--ro-bind",
+      fileURLToPath(new URL("hosts", import.meta.url)),
+      "/etc/hosts",
+    ],
     ...["--remount-ro", "/dev", "--remount-ro", "/"],
   ];
 }
@@ -130,8 +144,12 @@ function sizedFolder(path: string, mode: string): string[] {
 /** A path as it is, read-only; the folders above it can be passed through. */
 function readOnly(path: string): string[] {
   const above: string[] = [];
-  for (let folder = dirname(path); folder !== "/"; folder = dirname(folder)) above.unshift(folder);
-  const folders = above.flatMap((folder) => ["--perms", "0755", "--dir", folder]);
+  for (let folder = dirname(path); folder !== "/"; folder = dirname(folder)) {
+    above.unshift(folder);
+  }
+  const folders = above.flatMap((
+    folder,
+  ) => ["--perms", "0755", "--dir", folder]);
   return [...folders, "--ro-bind", path, path];
 }
 
@@ -145,17 +163,30 @@ function graderPaths(): string[] {
 
 /** The interpreter of a submission, and the files outside its folder that its command names. */
 function pathsOf({ command, folder }: Submission): string[] {
-  const files = command.slice(1).filter((word) => isAbsolute(word) && !isWithin(word, [folder]));
-  const existing = files.filter((path) => statSync(path, { throwIfNoEntry: false }));
+  const files = command.slice(1).filter((word) =>
+    isAbsolute(word) && !isWithin(word, [folder])
+  );
+  const existing = files.filter((path) =>
+    statSync(path, { throwIfNoEntry: false })
+  );
   const program = findProgram(command[0]);
-  return [...existing, ...isWithin(program, [folder]) ? [] : installationsOf(program)];
+  return [
+    ...existing,
+    ...isWithin(program, [folder]) ? [] : installationsOf(program),
+  ];
 }
 
 /** The command that starts the grader in the sandbox. */
 export function innerCommand(): string[] {
   const inner = fileURLToPath(new URL("inner.ts", import.meta.url));
   const flags = ["--quiet", "--no-prompt", "--cached-only", "--allow-all"];
-  return [Deno.realPathSync(Deno.execPath()), "run", ...flags, ...TOOLS_FLAGS, inner];
+  return [
+    Deno.realPathSync(Deno.execPath()),
+    "run",
+    ...flags,
+    ...TOOLS_FLAGS,
+    inner,
+  ];
 }
 
 /** The variables of the sandbox: no others of the person who grades, whose secrets may be there. */
@@ -167,7 +198,10 @@ export function innerEnvironment(): Record<string, string> {
     DENO_DIR: denoFolder(),
     DENO_NO_UPDATE_CHECK: "1",
   };
-  const registries = { JSR_URL: Deno.env.get("JSR_URL"), NPM_CONFIG_REGISTRY: npmRegistry() };
+  const registries = {
+    JSR_URL: Deno.env.get("JSR_URL"),
+    NPM_CONFIG_REGISTRY: npmRegistry(),
+  };
   for (const [name, value] of Object.entries(registries)) {
     if (value !== undefined) environment[name] = value;
   }
@@ -178,7 +212,9 @@ let denoFolderPath = "";
 
 /** Deno's cache. Deno is asked for it once. */
 function denoFolder(): string {
-  if (denoFolderPath === "") denoFolderPath = Deno.realPathSync(findDenoFolder());
+  if (denoFolderPath === "") {
+    denoFolderPath = Deno.realPathSync(findDenoFolder());
+  }
   return denoFolderPath;
 }
 

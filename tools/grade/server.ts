@@ -6,7 +6,13 @@
 
 import { delimiter } from "node:path";
 import { delay, until } from "./until.ts";
-import { ANSWER_MS, MAX_LINE_LENGTH, MAX_LINES, MAX_REPORTED_LINES, PIPES_MS } from "./limits.ts";
+import {
+  ANSWER_MS,
+  MAX_LINE_LENGTH,
+  MAX_LINES,
+  MAX_REPORTED_LINES,
+  PIPES_MS,
+} from "./limits.ts";
 import { printable } from "./show.ts";
 import { lastWords } from "./words.ts";
 
@@ -95,7 +101,10 @@ export class Server {
 
   /** All that it has printed, with what it printed last and without a line break. */
   allLines(): string[] {
-    return [...this.lines, ...Object.values(this.#rests).filter((rest) => rest !== "")];
+    return [
+      ...this.lines,
+      ...Object.values(this.#rests).filter((rest) => rest !== ""),
+    ];
   }
 
   /** The error that it ended with, or the last line that it printed. */
@@ -109,10 +118,17 @@ export class Server {
     if (lines.length <= MAX_REPORTED_LINES) return lines;
     const half = MAX_REPORTED_LINES / 2;
     const left = lines.length - MAX_REPORTED_LINES;
-    return [...lines.slice(0, half), `(${left} lines more)`, ...lines.slice(-half)];
+    return [
+      ...lines.slice(0, half),
+      `(${left} lines more)`,
+      ...lines.slice(-half),
+    ];
   }
 
-  async #read(name: string, pipe: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<void> {
+  async #read(
+    name: string,
+    pipe: ReadableStream<Uint8Array<ArrayBuffer>>,
+  ): Promise<void> {
     for await (const text of pipe.pipeThrough(new TextDecoderStream())) {
       const parts = ((this.#rests[name] ?? "") + text).split(LINE_BREAK);
       this.#rests[name] = (parts.pop() ?? "").slice(0, MAX_LINE_LENGTH);

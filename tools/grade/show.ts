@@ -31,7 +31,9 @@ export function hex(bytes: Uint8Array): string {
 
 /** A MessagePack value as JSON, with bytes in hex. */
 export function show(value: unknown): string {
-  if (value instanceof Uint8Array) return `the bytes ${hex(value)}${packedTwice(value)}`;
+  if (value instanceof Uint8Array) {
+    return `the bytes ${hex(value)}${packedTwice(value)}`;
+  }
   const text = JSON.stringify(value, (_, inner) => {
     if (typeof inner === "bigint") return Number(inner);
     return inner instanceof Uint8Array ? `bytes ${hex(inner)}` : inner;
@@ -42,7 +44,9 @@ export function show(value: unknown): string {
 /** Bytes that hold a value of MessagePack were probably packed twice. */
 function packedTwice(bytes: Uint8Array): string {
   try {
-    return `, which hold the value ${show(decode(Uint8Array.from(bytes)))}: packed twice?`;
+    return `, which hold the value ${
+      show(decode(Uint8Array.from(bytes)))
+    }: packed twice?`;
   } catch {
     return "";
   }
@@ -51,7 +55,9 @@ function packedTwice(bytes: Uint8Array): string {
 /** A value that has come, and the bytes behind it if there are some: it may be no MessagePack. */
 export function describe(received: Received, client: Client): string {
   const bytes = new Uint8Array([...received.bytes, ...client.pending]);
-  const rest = client.pending.length > 0 ? `, from the bytes ${dump(bytes)}` : "";
+  const rest = client.pending.length > 0
+    ? `, from the bytes ${dump(bytes)}`
+    : "";
   return `${show(received.value)}${rest}`;
 }
 
@@ -62,7 +68,9 @@ export function dump(bytes: Uint8Array): string {
 }
 
 function likeness(bytes: Uint8Array): string {
-  if (bytes[0] === 0x80 && bytes[1] >= 2 && bytes[1] <= 5) return ", which look like a real pickle";
+  if (bytes[0] === 0x80 && bytes[1] >= 2 && bytes[1] <= 5) {
+    return ", which look like a real pickle";
+  }
   if (/^\s*[{["]/.test(String.fromCharCode(...bytes.subarray(0, 8)))) {
     return ", which look like JSON or str(...)";
   }

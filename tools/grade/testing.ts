@@ -32,15 +32,24 @@ export async function run(
   args: string[],
   env: Record<string, string> = {},
 ): Promise<Ended> {
-  const command = new Deno.Command(program, { args, cwd: ROOT, env, stdin: "null" });
+  const command = new Deno.Command(program, {
+    args,
+    cwd: ROOT,
+    env,
+    stdin: "null",
+  });
   const { code, stdout, stderr } = await command.output();
-  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  const [out, err] = [stdout, stderr].map((bytes) =>
+    new TextDecoder().decode(bytes)
+  );
   return { code, out, err };
 }
 
 /** The command of the grader, with the rights that the task `grade` gives it. */
 export function graderCommand(): string[] {
-  const rights = ["net", "run", "read", "write", "env", "sys"].map((what) => `--allow-${what}`);
+  const rights = ["net", "run", "read", "write", "env", "sys"].map((what) =>
+    `--allow-${what}`
+  );
   return ["run", ...TOOLS_FLAGS, ...rights, pathOf("tools/grade/main.ts")];
 }
 
@@ -75,9 +84,17 @@ export class Submissions implements AsyncDisposable {
   }
 
   /** Adds the server of fixtures/server.py with this fault; returns its path. */
-  async addFault(fault: string, name: string = fault.replaceAll("/", "")): Promise<string> {
-    const text = await Deno.readTextFile(pathOf("tools/grade/fixtures/server.py"));
-    const faulty = text.replace(/^FAULT = .*$/m, `FAULT = ${JSON.stringify(fault)}`);
+  async addFault(
+    fault: string,
+    name: string = fault.replaceAll("/", ""),
+  ): Promise<string> {
+    const text = await Deno.readTextFile(
+      pathOf("tools/grade/fixtures/server.py"),
+    );
+    const faulty = text.replace(
+      /^FAULT = .*$/m,
+      `FAULT = ${JSON.stringify(fault)}`,
+    );
     return await this.add(name, faulty);
   }
 
@@ -90,7 +107,9 @@ export class Submissions implements AsyncDisposable {
 /** Whether the tests may run programs, and sandboxes work here. */
 export async function canTest(): Promise<boolean> {
   const names = ["net", "run", "read", "write", "env", "sys"] as const;
-  const granted = await Promise.all(names.map((name) => Deno.permissions.query({ name })));
+  const granted = await Promise.all(
+    names.map((name) => Deno.permissions.query({ name })),
+  );
   if (!granted.every(({ state }) => state === "granted")) return false;
   const { whyNoSandbox } = await import("./sandbox.ts");
   const why = await whyNoSandbox();
@@ -100,5 +119,7 @@ export async function canTest(): Promise<boolean> {
 
 /** The names of the missed checks. */
 export function missedIn({ checks }: Grades["submissions"][number]): string[] {
-  return checks.filter(({ verdict }) => verdict === "miss").map(({ name }) => name);
+  return checks.filter(({ verdict }) => verdict === "miss").map(({ name }) =>
+    name
+  );
 }

@@ -19,7 +19,7 @@ export interface CheckText {
   readonly run: lab.Check;
   /** Kinds of bad clients: an experiment for each, and all must succeed. */
   readonly kinds?: string[];
-  /** What it is compared with if it is a miss. If that fails, too, it is "not tested". */
+  /** What it is compared with if it is a miss. If that fails, too, it is "not judged". */
   readonly control?: Control;
   /** Whether the grader must have started the server: it reads its output or starts it again. */
   readonly isLocal?: boolean;
@@ -48,7 +48,8 @@ export const CHECKS: CheckText[] = [
     isLocal: true,
     done: "The server starts",
     expected: "Listening at 127.0.0.1/12000, with its own port",
-    change: "Ask for nothing. Listen at 127.0.0.1, port 12000, and print the line " +
+    change:
+      "Ask for nothing. Listen at 127.0.0.1, port 12000, and print the line " +
       "Listening at HOST/PORT with these two. Flush it.",
     inPython: 'print(f"Listening at {host}/{port}", flush=True)',
   },
@@ -58,7 +59,8 @@ export const CHECKS: CheckText[] = [
     run: lab.greets,
     done: "A client connects and waits",
     expected: '{"clientid": the client\'s port} at once',
-    change: "Send the dict with clientid as one MessagePack value right after accept, before you " +
+    change:
+      "Send the dict with clientid as one MessagePack value right after accept, before you " +
       "read anything. Its value is the port of the client, an integer.",
     inPython:
       'conn, address = server.accept(); conn.sendall(pickle.dumps({"clientid": address[1]}))',
@@ -69,7 +71,8 @@ export const CHECKS: CheckText[] = [
     run: lab.acknowledges,
     done: "A client sends its name, user name and sid",
     expected: "the integer 1",
-    change: "Send the integer 1 as one MessagePack value, once, when the line of the request is " +
+    change:
+      "Send the integer 1 as one MessagePack value, once, when the line of the request is " +
       "printed.",
     inPython: "conn.sendall(pickle.dumps(1))",
   },
@@ -79,8 +82,10 @@ export const CHECKS: CheckText[] = [
     run: lab.prints,
     isLocal: true,
     done: "The same",
-    expected: "Connected: Student: ..., Github Username: ..., sid: ... on a line of its own",
-    change: "Print this line to the letter, before you send the acknowledgement: nothing before " +
+    expected:
+      "Connected: Student: ..., Github Username: ..., sid: ... on a line of its own",
+    change:
+      "Print this line to the letter, before you send the acknowledgement: nothing before " +
       "or after it, no colours, a plain line break. Flush it.",
     inPython:
       "print(f\"Connected: Student: {d['student_name']}, Github Username: {d['github_username']}, " +
@@ -92,7 +97,8 @@ export const CHECKS: CheckText[] = [
     run: lab.servesNext,
     done: "Two clients come, one after the other",
     expected: "both are served",
-    change: "Accept in a loop that does not end. When a client has closed, close its connection " +
+    change:
+      "Accept in a loop that does not end. When a client has closed, close its connection " +
       "and accept the next one.",
     inPython:
       "while True: around accept and all that follows; leave the loop around recv when it " +
@@ -104,10 +110,13 @@ export const CHECKS: CheckText[] = [
     run: lab.servesOneAtATime,
     control: SERVES,
     done: "A client comes while another one is served",
-    expected: "it gets nothing until the first one has left: the lab's server is iterative",
-    change: "Serve one client from accept to close, and only then accept the next one. A thread " +
+    expected:
+      "it gets nothing until the first one has left: the lab's server is iterative",
+    change:
+      "Serve one client from accept to close, and only then accept the next one. A thread " +
       "or a process for each client is the answer to lab 4, and this is lab 3.",
-    inPython: "Call the function that serves a client; do not start a threading.Thread with it.",
+    inPython:
+      "Call the function that serves a client; do not start a threading.Thread with it.",
   },
   {
     name: "two at once",
@@ -116,7 +125,8 @@ export const CHECKS: CheckText[] = [
     control: SECOND,
     done: "A client comes while another one is served, and waits",
     expected: "it is served when the first one has left",
-    change: "Listen once, before the loop, with a backlog of 10. Close the connections of " +
+    change:
+      "Listen once, before the loop, with a backlog of 10. Close the connections of " +
       "clients, but never the one that listens.",
     inPython: "server.listen(10) before while True, and conn.close() in it.",
   },
@@ -127,7 +137,8 @@ export const CHECKS: CheckText[] = [
     control: SECOND,
     done: "A client connects and leaves without a word",
     expected: NEXT_IS_SERVED,
-    change: "When a read brings no bytes, the client has closed. Close its connection and accept " +
+    change:
+      "When a read brings no bytes, the client has closed. Close its connection and accept " +
       "the next one.",
     inPython: "data = conn.recv(4096); if not data: break",
   },
@@ -138,9 +149,11 @@ export const CHECKS: CheckText[] = [
     control: SECOND,
     done: "A client sends a half of its request and leaves",
     expected: NEXT_IS_SERVED,
-    change: "Expect the decoder to fail. Handle its error within the loop, close this " +
+    change:
+      "Expect the decoder to fail. Handle its error within the loop, close this " +
       "connection, and accept the next one.",
-    inPython: "try: ... except Exception as error: print(client, error) inside the accept loop.",
+    inPython:
+      "try: ... except Exception as error: print(client, error) inside the accept loop.",
   },
   {
     name: "resets",
@@ -149,9 +162,11 @@ export const CHECKS: CheckText[] = [
     control: SECOND,
     done: "A client breaks the connection (a reset)",
     expected: NEXT_IS_SERVED,
-    change: "Expect every read and every write to fail. Handle the error within the loop, close " +
+    change:
+      "Expect every read and every write to fail. Handle the error within the loop, close " +
       "this connection, and accept the next one.",
-    inPython: "except OSError as error: (ConnectionResetError is one) around recv and sendall.",
+    inPython:
+      "except OSError as error: (ConnectionResetError is one) around recv and sendall.",
   },
   {
     name: "garbage",
@@ -160,9 +175,11 @@ export const CHECKS: CheckText[] = [
     control: SECOND,
     done: "A client sends bytes that are no MessagePack",
     expected: NEXT_IS_SERVED,
-    change: "Expect the decoder to fail. Handle its error within the loop, close this " +
+    change:
+      "Expect the decoder to fail. Handle its error within the loop, close this " +
       "connection, and accept the next one.",
-    inPython: "try: ... except Exception as error: print(client, error) inside the accept loop.",
+    inPython:
+      "try: ... except Exception as error: print(client, error) inside the accept loop.",
   },
   {
     name: "missing key",
@@ -171,9 +188,11 @@ export const CHECKS: CheckText[] = [
     control: SECOND,
     done: "A client sends a dict without sid",
     expected: `no acknowledgement and no line for it, and ${NEXT_IS_SERVED}`,
-    change: "See that all three keys are there before you print and acknowledge. If one is " +
+    change:
+      "See that all three keys are there before you print and acknowledge. If one is " +
       "missing, say so, close this connection, and accept the next one.",
-    inPython: "d['sid'] with except KeyError inside the accept loop; d.get('sid') hides it.",
+    inPython:
+      "d['sid'] with except KeyError inside the accept loop; d.get('sid') hides it.",
   },
   {
     name: "reports exceptions",
@@ -183,9 +202,11 @@ export const CHECKS: CheckText[] = [
     isLocal: true,
     done: "The console, meanwhile",
     expected: "words on each such client, which good clients do not cause",
-    change: "Print what has happened and to whom, for bad clients only, where you handle the " +
+    change:
+      "Print what has happened and to whom, for bad clients only, where you handle the " +
       "error. What good clients cause, too, tells nobody anything.",
-    inPython: 'except Exception as error: print(f"{address}: {error!r}", flush=True)',
+    inPython:
+      'except Exception as error: print(f"{address}: {error!r}", flush=True)',
   },
   {
     name: "reports leaving",
@@ -195,8 +216,10 @@ export const CHECKS: CheckText[] = [
     isLocal: true,
     done: "The console when a client leaves without a word",
     expected: "words on it, which good clients do not cause",
-    change: "Print a line of its own when a client leaves without a request: else nobody knows.",
-    inPython: 'if not data and count == 0: print(f"{address} left without a request", flush=True)',
+    change:
+      "Print a line of its own when a client leaves without a request: else nobody knows.",
+    inPython:
+      'if not data and count == 0: print(f"{address} left without a request", flush=True)',
   },
   {
     name: "two pieces",
@@ -205,7 +228,8 @@ export const CHECKS: CheckText[] = [
     control: WHOLE,
     done: "A request comes in two pieces",
     expected: "it is answered as a whole one is, when it is whole",
-    change: "One read may bring a part of a value. Keep what has come and read on until it is " +
+    change:
+      "One read may bring a part of a value. Keep what has come and read on until it is " +
       "whole: the bytes of MessagePack say how long a value is.",
     inPython: STREAM,
   },
@@ -216,7 +240,8 @@ export const CHECKS: CheckText[] = [
     control: WHOLE,
     done: "Two requests come in one piece",
     expected: "two answers",
-    change: "One read may bring two values. Answer each of them, and keep what is left.",
+    change:
+      "One read may bring two values. Answer each of them, and keep what is left.",
     inPython: STREAM,
   },
   {
@@ -238,7 +263,8 @@ export const CHECKS: CheckText[] = [
     isLocal: true,
     done: "A name has 3900 bytes",
     expected: "its line has all of it",
-    change: "Read up to 4096 bytes at once, and read on until the value is whole.",
+    change:
+      "Read up to 4096 bytes at once, and read on until the value is whole.",
     inPython: STREAM,
   },
   {
@@ -249,7 +275,8 @@ export const CHECKS: CheckText[] = [
     isIdle: true,
     done: "A client connects and stays silent",
     expected: "another one is served before long",
-    change: "Set a limit on how long a read may take. When it passes, close this connection and " +
+    change:
+      "Set a limit on how long a read may take. When it passes, close this connection and " +
       "accept the next one.",
     inPython: "conn.settimeout(2) after accept, and except socket.timeout.",
   },
@@ -261,7 +288,8 @@ export const CHECKS: CheckText[] = [
     isLocal: true,
     done: "A name has a line break and a second line in it",
     expected: "no such line is printed",
-    change: "Print no control character of a name: put another character in its place, or refuse " +
+    change:
+      "Print no control character of a name: put another character in its place, or refuse " +
       "the name.",
     inPython: '"".join(c if c.isprintable() else "?" for c in name)',
   },
@@ -273,7 +301,8 @@ export const CHECKS: CheckText[] = [
     isLocal: true,
     done: "The server ends with a client connected, and is started again",
     expected: "it accepts at the same port",
-    change: "Set the option SO_REUSEADDR of the listening socket before you bind it.",
+    change:
+      "Set the option SO_REUSEADDR of the listening socket before you bind it.",
     inPython: "server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)",
   },
   {
@@ -285,6 +314,7 @@ export const CHECKS: CheckText[] = [
     done: "^C is pressed (SIGINT)",
     expected: "the server ends",
     change: "Let the signal SIGINT end the server, whatever it is doing.",
-    inPython: "except Exception:, and no bare except:, which also catches KeyboardInterrupt.",
+    inPython:
+      "except Exception:, and no bare except:, which also catches KeyboardInterrupt.",
   },
 ];

@@ -15,7 +15,7 @@ import {
   POLITE_MS,
   START_MS,
 } from "./limits.ts";
-import { Miss, NoServer, NotTested } from "./outcome.ts";
+import { Miss, NoServer, NotJudged } from "./outcome.ts";
 import { type Address, listeningAddresses, untilFree } from "./ports.ts";
 import { type Launch, Server } from "./server.ts";
 import { dump, printable } from "./show.ts";
@@ -49,7 +49,8 @@ export interface Visit {
 }
 
 /** A line that says where the server listens, in one of the lab's own texts. */
-const LISTENING = /\blistening (?:at|on) \(?'?(?<host>[\w.:-]+?)'?(?:\/|:|, ?)(?<port>\d+)\)?/i;
+const LISTENING =
+  /\blistening (?:at|on) \(?'?(?<host>[\w.:-]+?)'?(?:\/|:|, ?)(?<port>\d+)\)?/i;
 
 /** Whether this value is the greeting: it may come late. */
 function isGreeting(received: Received): boolean {
@@ -82,7 +83,9 @@ export class Trial {
   async connect(): Promise<Client> {
     const isFirst = this.address === undefined;
     if (this.server === undefined) await this.#start();
-    const client = await this.#reach(isFirst && this.setting.launch ? START_MS : 0);
+    const client = await this.#reach(
+      isFirst && this.setting.launch ? START_MS : 0,
+    );
     this.#clients.push(client);
     return client;
   }
@@ -108,11 +111,18 @@ export class Trial {
     if (!first && !greeting) throw this.nothing(client, "no answer");
     const isLate = first !== undefined && isGreeting(first);
     const answer = isLate ? await client.receive(POLITE_MS) : first;
-    return { request: message, greeting: greeting ?? (isLate ? first : undefined), answer };
+    return {
+      request: message,
+      greeting: greeting ?? (isLate ? first : undefined),
+      answer,
+    };
   }
 
   /** The next value that is no greeting, or nothing. */
-  async nextAnswer(client: Client, ms = ANSWER_MS): Promise<Received | undefined> {
+  async nextAnswer(
+    client: Client,
+    ms = ANSWER_MS,
+  ): Promise<Received | undefined> {
     const first = await client.receive(ms);
     return first && isGreeting(first) ? await client.receive(ms) : first;
   }
@@ -139,7 +149,10 @@ export class Trial {
   }
 
   /** Waits until the server has printed a line of this kind. */
-  async hasPrinted(isIt: (line: string) => boolean, ms: number): Promise<boolean> {
+  async hasPrinted(
+    isIt: (line: string) => boolean,
+    ms: number,
+  ): Promise<boolean> {
     return await until(() => this.lines.some(isIt), ms);
   }
 
@@ -148,7 +161,9 @@ export class Trial {
     if (client.pending.length > 0) {
       return new Miss(`${what}, but no MessagePack: ${dump(client.pending)}`);
     }
-    return new Miss(`${what}: ${client.end || `nothing within ${ANSWER_MS / 1000} s`}`);
+    return new Miss(
+      `${what}: ${client.end || `nothing within ${ANSWER_MS / 1000} s`}`,
+    );
   }
 
   /** Ends the server as ^C does, and waits until it has ended. Returns whether it has. */
@@ -174,7 +189,9 @@ export class Trial {
   said(): (Address & { line: string }) | undefined {
     for (const line of this.lines) {
       const { host, port } = line.match(LISTENING)?.groups ?? {};
-      if (host !== undefined && Number(port) < 65536) return { host, port: Number(port), line };
+      if (host !== undefined && Number(port) < 65536) {
+        return { host, port: Number(port), line };
+      }
     }
     return undefined;
   }
@@ -195,7 +212,9 @@ export class Trial {
 
   async #start(): Promise<void> {
     if (!this.setting.launch) return;
-    if (!this.setting.isAlone) await untilFree(this.setting.usedPorts, this.setting.say);
+    if (!this.setting.isAlone) {
+      await untilFree(this.setting.usedPorts, this.setting.say);
+    }
     await this.#launch();
   }
 
@@ -211,14 +230,20 @@ export class Trial {
         const client = await this.#tryAt(address);
         if (client) return client;
       }
-      if (this.server?.hasEnded || performance.now() > deadline) throw this.#nobody(ms > 0);
+      if (this.server?.hasEnded || performance.now() > deadline) {
+        throw this.#nobody(ms > 0);
+      }
       await delay(20);
     }
   }
 
   async #tryAt(address: Address): Promise<Client | undefined> {
     try {
-      const client = await Client.connect(address.host, address.port, CONNECT_MS);
+      const client = await Client.connect(
+        address.host,
+        address.port,
+        CONNECT_MS,
+      );
       this.address = address;
       this.setting.usedPorts.add(address.port);
       return client;
@@ -230,17 +255,24 @@ export class Trial {
   /** Where the server may listen. Where nobody else does, the system is asked now and then. */
   async #addresses(round: number): Promise<Address[]> {
     if (this.address) return [this.address];
-    const usual = ["127.0.0.1", "::1"].map((host) => ({ host, port: this.setting.port }));
+    const usual = ["127.0.0.1", "::1"].map((host) => ({
+      host,
+      port: this.setting.port,
+    }));
     const said = this.said();
-    const addresses = said ? [...usual, { ...said, host: "127.0.0.1" }, said] : usual;
+    const addresses = said
+      ? [...usual, { ...said, host: "127.0.0.1" }, said]
+      : usual;
     const isDue = this.setting.isAlone && round % 10 === 9;
     return isDue ? [...addresses, ...await listeningAddresses()] : addresses;
   }
 
   #nobody(isFirst: boolean): Error {
-    const words = `nobody accepts at port ${this.address?.port ?? this.setting.port}`;
+    const words = `nobody accepts at port ${
+      this.address?.port ?? this.setting.port
+    }`;
     const isGone = !this.setting.launch && this.address === undefined;
-    if (isGone) return new NotTested(`${words}: start the server first`);
+    if (isGone) return new NotJudged(`${words}: start the server first`);
     return isFirst ? new NoServer(words) : new Miss(words);
   }
 }

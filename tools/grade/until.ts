@@ -13,7 +13,10 @@ export function delay(ms: number): Promise<void> {
 }
 
 /** Waits until this holds; returns whether it does before `ms` have passed. */
-export async function until(holds: () => boolean, ms: number): Promise<boolean> {
+export async function until(
+  holds: () => boolean,
+  ms: number,
+): Promise<boolean> {
   const deadline = performance.now() + ms;
   while (!holds()) {
     if (performance.now() > deadline) return false;

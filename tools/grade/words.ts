@@ -13,15 +13,25 @@ const ERROR_LINES = [
 ];
 
 /** Lines that runtimes print below an error, and that say nothing about it. */
-const EMPTY_WORDS = [/^\s*$/, /^Node\.js v\d/, /^note: run with/, /^\s+at /, /^exit status \d+$/];
+const EMPTY_WORDS = [
+  /^\s*$/,
+  /^Node\.js v\d/,
+  /^note: run with/,
+  /^\s+at /,
+  /^exit status \d+$/,
+];
 
 /** The last line that is an error's, if there is one. */
 export function errorLine(lines: readonly string[]): string | undefined {
-  return lines.findLast((line) => ERROR_LINES.some((pattern) => pattern.test(line)))?.trim();
+  return lines.findLast((line) =>
+    ERROR_LINES.some((pattern) => pattern.test(line))
+  )?.trim();
 }
 
 /** What a server said last: its error, or else its last line with words in it. */
 export function lastWords(lines: readonly string[]): string {
-  const hasWords = (line: string) => !EMPTY_WORDS.some((pattern) => pattern.test(line));
-  return errorLine(lines) ?? lines.findLast(hasWords)?.trim() ?? "it has printed nothing";
+  const hasWords = (line: string) =>
+    !EMPTY_WORDS.some((pattern) => pattern.test(line));
+  return errorLine(lines) ?? lines.findLast(hasWords)?.trim() ??
+    "it has printed nothing";
 }

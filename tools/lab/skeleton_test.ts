@@ -67,7 +67,7 @@ pythonTest("the solution passes every check of the grader", async (python) => {
   const { folder, port } = await folderWithServer(await Deno.readTextFile(SOLUTION));
   await using _ = folder;
   const { code, out } = await grade(python, folder, port);
-  assertEquals([code, /^MISS|not tested/m.test(out)], [0, false], out);
+  assertEquals([code, /^MISS|not judged/m.test(out)], [0, false], out);
 });
 
 const [anyPython] = pythons;

@@ -36,7 +36,10 @@ export function csvOf(grades: Grades): string {
     graded.points,
     graded.lastWords,
   ]);
-  return stringify([head, ...rows], { escape_formulas: true, record_delimiter: "windows" });
+  return stringify([head, ...rows], {
+    escape_formulas: true,
+    record_delimiter: "windows",
+  });
 }
 
 function cellOf({ verdict, seen }: CheckResult): string {

@@ -18,7 +18,11 @@ export function gradescopeOf(grades: Grades): string {
     output_format: "text",
     visibility: "visible",
     stdout_visibility: "hidden",
-    extra_data: { version: grades.version, date: grades.date, sandbox: grades.isSandboxed },
+    extra_data: {
+      version: grades.version,
+      date: grades.date,
+      sandbox: grades.isSandboxed,
+    },
     tests: graded.checks.map(testOf),
   };
   return `${JSON.stringify(results, null, 2)}\n`;

@@ -33,7 +33,7 @@ function suiteOf(graded: Graded, grades: Grades) {
     "@tests": graded.checks.length,
     "@failures": number("miss"),
     "@errors": 0,
-    "@skipped": number("not tested"),
+    "@skipped": number("not judged"),
     "@time": graded.seconds,
     testcase: graded.checks.map((check) => caseOf(check, graded.name)),
   };
@@ -46,7 +46,7 @@ function caseOf(check: CheckResult, submission: string) {
     "@name": `${submission}: ${check.name}`,
     "@time": check.seconds,
   };
-  if (check.verdict === "not tested") {
+  if (check.verdict === "not judged") {
     return { ...attributes, skipped: { "@message": check.seen } };
   }
   if (check.verdict === "pass") return attributes;
@@ -56,6 +56,10 @@ function caseOf(check: CheckResult, submission: string) {
     `Seen: ${check.seen}`,
     `Change: ${check.change}`,
   ];
-  const failure = { "@message": check.seen, "@type": check.part, "#": words.join("\n") };
+  const failure = {
+    "@message": check.seen,
+    "@type": check.part,
+    "#": words.join("\n"),
+  };
   return { ...attributes, failure };
 }

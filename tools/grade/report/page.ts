@@ -8,7 +8,11 @@ import { html, raw } from "hono/html";
 import type { CheckResult, Graded, Grades, Verdict } from "../outcome.ts";
 import { summarize } from "./text.ts";
 
-const MARKS: Record<Verdict, string> = { pass: "ok", miss: "miss", "not tested": "–" };
+const MARKS: Record<Verdict, string> = {
+  pass: "ok",
+  miss: "miss",
+  "not judged": "–",
+};
 
 const STYLE = `
   :root { color-scheme: light dark; }
@@ -33,7 +37,9 @@ const STYLE = `
 export async function pageOf(grades: Grades): Promise<string> {
   const names = grades.submissions[0]?.checks.map(({ name }) => name) ?? [];
   const { length } = grades.submissions;
-  const title = `Lab 3: ${length} ${length === 1 ? "submission" : "submissions"}`;
+  const title = `Lab 3: ${length} ${
+    length === 1 ? "submission" : "submissions"
+  }`;
   const page = html`
     <!DOCTYPE html>
     <html lang="en">
@@ -45,8 +51,13 @@ export async function pageOf(grades: Grades): Promise<string> {
       </head>
       <body>
     <h1>${title}</h1>
-    <p>Graded on ${grades.date.slice(0, 16).replace("T", " ")} UTC by the lab server
-      ${grades.version}, ${grades.isSandboxed ? "each in a sandbox" : "without a sandbox"}.</p>
+    <p>Graded on ${grades.date.slice(0, 16).replace(
+      "T",
+      " ",
+    )} UTC by the lab server
+      ${grades.version}, ${grades.isSandboxed
+        ? "each in a sandbox"
+        : "without a sandbox"}.</p>
     <div class="overview"><table>
     <tr><th>Submission</th><th>Points</th>${names.map((name) =>
       html`<th class="check"><span>${name}</span></th>`
@@ -66,14 +77,14 @@ function idOf(index: number): string {
 }
 
 function classOf(verdict: Verdict): string {
-  return verdict === "not tested" ? "untested" : verdict;
+  return verdict === "not judged" ? "untested" : verdict;
 }
 
 function overviewOf(graded: Graded, index: number) {
   const cells = graded.checks.map((check) =>
-    html`<td class="mark ${classOf(check.verdict)}" title="${check.name}: ${check.seen}">${
-      MARKS[check.verdict]
-    }</td>`
+    html`<td class="mark ${
+      classOf(check.verdict)
+    }" title="${check.name}: ${check.seen}">${MARKS[check.verdict]}</td>`
   );
   return html`
     <tr><td><a href="#${idOf(index)}">${graded.name}</a></td>
@@ -96,7 +107,9 @@ function detailsOf(graded: Graded, index: number) {
 }
 
 function rowOf(check: CheckResult) {
-  const advice = check.change === "" ? "" : html`<p>Change: ${check.change}</p>`;
+  const advice = check.change === ""
+    ? ""
+    : html`<p>Change: ${check.change}</p>`;
   const python = check.inPython === ""
     ? ""
     : html`<p>In Python: <code>${check.inPython}</code></p>`;
@@ -105,7 +118,9 @@ function rowOf(check: CheckResult) {
   return html`
     <tr class="${classOf(check.verdict)}">
       <td>${check.name}</td>
-      <td>${check.maxPoints > 0 ? `${check.points} of ${check.maxPoints}` : ""}</td>
+      <td>${check.maxPoints > 0
+        ? `${check.points} of ${check.maxPoints}`
+        : ""}</td>
       <td>${check.done}</td>
       <td>${check.expected}</td>
       <td><code>${check.seen}</code>${advice}${python}${output}</td>
