@@ -78,6 +78,16 @@ export interface Graded {
   readonly seconds: number;
 }
 
+/** Who was expected to hand in, from a file. */
+export interface Roster {
+  /** All of them, in the order of the file. */
+  readonly students: readonly string[];
+  /** Those of them who have not handed in. */
+  readonly missing: readonly string[];
+  /** The names of submissions that are nobody's of these. */
+  readonly unexpected: readonly string[];
+}
+
 /** The complete form of the results, which `--json` writes and every other report is made of. */
 export interface Grades {
   /** The name of this form, and its version. */
@@ -88,6 +98,8 @@ export interface Grades {
   readonly date: string;
   /** Whether each experiment had a sandbox of its own. */
   readonly isSandboxed: boolean;
+  /** Who has handed in and who has not, where `--roster` says who is in the class. */
+  readonly roster?: Roster;
   /** The submissions, in the order of the command line. */
   readonly submissions: Graded[];
 }
