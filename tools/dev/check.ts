@@ -14,7 +14,7 @@ const docFlags = flags.map((flag) => flag.replace("--config", "--import-map"));
 const COMMANDS = [
   ["fmt", "--check"],
   ["lint"],
-  ["check", ...flags, "main.ts", "server_test.ts"],
+  ["check", ...flags, "main.ts", "server_test.ts", "tests"],
   ["check", ...TOOLS_FLAGS, "tools"],
   ["doc", "--lint", ...docFlags, "main.ts"],
 ];

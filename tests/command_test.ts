@@ -1,0 +1,539 @@
+/**
+ * Tests of the server at the command line: what it prints, and with which status it ends.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+import { encode } from "@std/msgpack";
+import project from "../deno.json" with { type: "json" };
+import { submit } from "../main.ts";
+import { type Ended, type Lines, Process } from "../tools/shared/process.ts";
+import {
+  ACK,
+  ALICE,
+  ALICE_ARGS,
+  ALICE_LINE,
+  asClient,
+  assertClientPasses,
+  but,
+  bytes,
+  type Client,
+  configFlags,
+  includes,
+  isError,
+  isHere,
+  Lab,
+  LINUX,
+  main,
+  mainArgs,
+  PY,
+  PYTHON,
+  python,
+  REQUEST,
+  reset,
+  runTest,
+  slowness,
+  startServer,
+  stopped,
+  UNIX_SIGNALS,
+  visit,
+  WINDOWS,
+} from "./shared.ts";
+
+const LAB2_CLIENT = `
+import pickle, socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+s.connect(("127.0.0.1", int(sys.argv[1])))
+hello = pickle.loads(s.recv(4096))
+print(hello, "has successfully connected to 127.0.0.1/" + sys.argv[1])
+data = {"student_name": "Alice Brown", "github_username": "abrown", "sid": 123456789}
+s.send(pickle.dumps(data))
+if pickle.loads(s.recv(4096)) == 1:
+    print("Data acknowledged by server and you passed the test")
+s.close()
+`;
+
+runTest("the lab's transcript, of our client and of Python's, twice each", async () => {
+  await using server = await startServer();
+  const { port } = server;
+  const clients = [() => asClient(port)];
+  if (PYTHON) clients.push(() => python(["-c", LAB2_CLIENT, String(port)]));
+  for (const client of [...clients, ...clients]) {
+    await assertClientPasses(client(), port);
+    assertEquals(await server.stdout.next(), ALICE_LINE);
+  }
+  const count = clients.length * 2;
+  const last = `INFO Served ${count} clients and ${count} requests`;
+  assertEquals(await server.stop(), stopped([], last));
+});
+
+// deno-fmt-ignore
+const WRONG: [args: string[], says: string][] = [
+  [["--prot", "1"], "Unknown option --prot: there are --host, --port"],
+  [["-p", "1"], "Unknown option -p: there are --host"],
+  [["--sid", "1"], "Unknown option --sid: there are --host"], // of the client only
+  [["--port", "70000"], "--port must be an integer from 0 to 65535, not 70000"],
+  [["--port", "http"], "--port must be an integer from 0 to 65535, not http"],
+  [["--port", "1.5"], "--port must be an integer from 0 to 65535, not 1.5"],
+  [["--port", " "], "--port needs a value"],
+  [["--port"], "--port needs a value"],
+  [["--port="], "--port needs a value"],
+  [["--host", "--port", "0"], "--host needs a value"],
+  [["--backlog=-1"], "--backlog must be an integer from 1 to 65535, not -1"],
+  [["--backlog", "-1"], "Write a value that begins with - as in --backlog=-1"],
+  [["--request-timeout", "soon"], "--request-timeout must be seconds from 0 to"],
+  [["--keep-alive-timeout=-1"], "--keep-alive-timeout must be seconds from 0 to"],
+  [["--turn-timeout", "1000001"], "--turn-timeout must be seconds from 0 to 1000000, not 1000001"],
+  [["--max-message-bytes", "1048577"], "--max-message-bytes must be an integer from 64 to 1048576"],
+  [["--turn-timeout", "NaN"], "--turn-timeout must be seconds from 0 to"],
+  [["--max-message-bytes", "63"], "--max-message-bytes must be an integer from 64"],
+  [["--log-level", "LOUD"], "--log-level must be DEBUG or INFO or WARN or ERROR, not LOUD"],
+  [["--log-format", "xml"], "--log-format must be text or json, not xml"],
+  [["--log-format", "a\nb"], "--log-format must be text or json, not a\\u000ab"],
+  [["--", "--port", "http"], "--port must be an integer from 0 to 65535, not http"],
+  [["--no-host"], "Unknown option --no-host: there are --host"],
+  [["--toString", "1"], "Unknown option --toString: there are --host"],
+  [["--host", "127.0.0.1:12000"], "--host takes an address alone, such as 127.0.0.1 or ::1, not 127.0.0.1:12000: the port goes to --port"],
+  [["--host", "localhost:12000"], "--host takes an address alone"],
+  [["--host", "[::1]:12000"], "--host takes an address alone"],
+  [["--host", "[::1]"], "--host takes an address alone"],
+  [["--host", "http://localhost"], "--host takes an address alone"],
+  [["--host", "127.0.0.1/12000"], "--host takes an address alone"],
+  [["--host", " 127.0.0.1"], "--host takes an address alone"],
+  [["client", ...ALICE_ARGS, "--sid", "1", "--host", "127.0.0.1:12000"], "--host takes an address alone"],
+  [["client", ...ALICE_ARGS, "--sid", "1", "--port", "0"], "--port must be an integer from 1 to 65535, not 0"],
+  [["server"], "Unexpected server: client comes first"],
+  [["--port", "12001", "client", "--sid", "1"], "Unexpected client: client comes first"],
+  [["client"], "--student-name needs a value"],
+  [["--", "client"], "--student-name needs a value"],
+  [["client", ...ALICE_ARGS], "--sid needs a value"],
+  [["client", ...ALICE_ARGS, "--sid", ""], "--sid needs a value"],
+  [["client", ...ALICE_ARGS, "--sid", "-5"], "Write a value that begins with - as in --sid=-5"],
+  [["client", "--student-name", "Alice", "Brown"], "Unexpected Brown: client comes first, spaces need quotes"],
+  [["client", ...ALICE_ARGS, "--turn-timeout", "3"], "Unknown option --turn-timeout: there are --student-name, --github-username, --sid, --host, --port, --help"],
+];
+
+/** Runs main.ts with each of these, four at a time, and hands on how each has ended. */
+async function runEach<Row extends [string[], ...unknown[]]>(
+  rows: Row[],
+  judge: (row: Row, ending: Ended, what: string) => void,
+): Promise<void> {
+  const rest = rows.values();
+  await Promise.all(Array.from({ length: 4 }, async () => {
+    for (const row of rest) {
+      const process = main(...row[0]);
+      const timer = setTimeout(() => process.child.kill("SIGKILL"), 20_000); // it serves
+      const ending = await process.end().finally(() => clearTimeout(timer));
+      judge(row, ending, `${row[0].join(" ")}: ${Deno.inspect(ending)}`);
+    }
+  }));
+}
+
+runTest(
+  "a wrong command line: one line, exit status 2",
+  () =>
+    runEach(WRONG, ([_, says], { code, out, err }, what) => {
+      assertEquals([code, out, err.length], [2, [], 1], what);
+      assert(err[0].startsWith(says), what);
+    }),
+);
+
+runTest("what the system or the server refuses: one line, exit status 1", async () => {
+  await using lab = new Lab({ maxMessageBytes: 50 });
+  const used = String(lab.port);
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const closed = String((listener.addr as Deno.NetAddr).port);
+  listener.close();
+  const client = ["client", ...ALICE_ARGS, "--sid", "1", "--port"];
+  const rows: [string[], string][] = [
+    [["--port", used], `The port of 127.0.0.1/${used} is in use: end the other server`],
+    [
+      ["--port", "0", "--host", "192.0.2.1"],
+      "192.0.2.1/0 is not this machine's address: --host 127.0.0.1",
+    ],
+    [[...client, closed], `No server at 127.0.0.1/${closed}: start it first`],
+    [[...client, used], "the server refused: over the limit of 50 bytes"],
+  ];
+  await runEach(rows, ([_, says], { code, out, err }, what) => {
+    assertEquals([code, err.length], [1, 1], what);
+    assert(out.length === 0 || says.startsWith("the server"), what);
+    assert(err[0].startsWith(says), what);
+  });
+});
+
+// Where the tests run as root, the right to ports below 1024 is given up for this one.
+const BIND_PORT_1 = `import socket
+try: socket.create_server(("127.0.0.1", 1))
+except PermissionError: exit(0)
+exit(1)`;
+const DROP = ["--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"];
+const SETPRIV = PYTHON && await isHere("setpriv", ...DROP, PY, "-c", BIND_PORT_1);
+
+runTest("a port that needs an administrator: one line, exit status 1", async () => {
+  const { code, out, err } = await new Process("setpriv", [
+    ...DROP,
+    Deno.execPath(),
+    ...mainArgs("--port", "1"),
+  ]).end();
+  assertEquals([code, out, err.length], [1, [], 1]);
+  assert(err[0].startsWith("The port of 127.0.0.1/1 needs an administrator: choose one over 1023"));
+}, SETPRIV);
+
+runTest("--help in one screen, --version as in deno.json", () =>
+  runEach<[string[], string]>([
+    [["--help"], "--turn-timeout 60 "],
+    [["client", "--help"], "--student-name TEXT"],
+    [["--version"], project.version],
+    [["client", "--version"], project.version],
+  ], ([_, words], { code, out, err }, what) => {
+    assertEquals([code, err], [0, []], what);
+    assert(out.length < 24 && out.every((line) => line.length <= 100), what);
+    includes(out.join("\n"), words);
+    if (words === project.version) assertEquals(out, [words]);
+  }));
+
+runTest("no level hides the roster or the last line; WARN hides who left", async () => {
+  for (const level of ["WARN", "ERROR"]) {
+    await using server = await startServer("--log-level", level);
+    const { port } = server;
+    await reset(port);
+    await submit(ALICE, { port });
+    const last = "INFO Served 1 client and 1 request";
+    assertEquals(await server.stop(), stopped([ALICE_LINE], last));
+  }
+});
+
+runTest("a program of one's own ends by itself when its server has stopped", async () => {
+  const script = `
+    import { serve, submit } from "./main.ts";
+    const stop = new AbortController();
+    const server = serve({ port: 0, signal: stop.signal });
+    const student = { student_name: "Alice Brown", github_username: "abrown", sid: 123456789 };
+    await submit(student, { port: server.addr.port });
+    stop.abort();
+    console.log(await server.finished);`;
+  await using program = new Process(Deno.execPath(), ["eval", ...configFlags(), script]);
+  const guard = setTimeout(() => program.child.kill("SIGKILL"), 8000); // if it does not end
+  const { code, out } = await program.end();
+  clearTimeout(guard);
+  includes(out.join("\n"), "Listening at 127.0.0.1/", "{ clients: 1, requests: 1 }");
+  assertEquals(code, 0);
+});
+
+/** The level DEBUG shows the first bytes of a message only. */
+const SHOWN_BYTES = 16;
+const ALICE_AS_SHOWN = Deno.inspect(ALICE, { breakLength: Infinity });
+
+/** The first bytes of a message in hexadecimal, with a space between two bytes. */
+function hexAsShown(message: Uint8Array): string {
+  const first = message.subarray(0, SHOWN_BYTES);
+  return first.toHex().replace(/..(?!$)/g, "$& ");
+}
+
+/** The first bytes of a message as text: a dot is a byte that is no visible character of ASCII. */
+function textAsShown(message: Uint8Array): string {
+  const first = message.subarray(0, SHOWN_BYTES);
+  const isVisibleAscii = (byte: number) => byte > 31 && byte < 127;
+  return Array.from(first, (b) => isVisibleAscii(b) ? String.fromCharCode(b) : ".").join("");
+}
+
+/** A message in a line of the level DEBUG: its length, its first bytes, and these as text. */
+function bytesAsShown(message: Uint8Array): string {
+  const more = message.length > SHOWN_BYTES ? " ..." : "";
+  return `${message.length} bytes: ${hexAsShown(message)}${more} "${textAsShown(message)}"`;
+}
+
+/** The lines up to the one that ends with this text, or all if there is none. */
+async function linesUpTo(lines: Lines, ending: string): Promise<string[]> {
+  const seen: string[] = [];
+  for (;;) {
+    const line = await lines.next();
+    if (line === undefined) return seen;
+    seen.push(line);
+    if (line.endsWith(ending)) return seen;
+  }
+}
+
+/** The lines of a client that was accepted and greeted. */
+function linesOfGreeting({ name, id }: Client): string[] {
+  const greeting = bytesAsShown(encode({ clientid: id }));
+  return [
+    `DEBUG ${name}: accepted`,
+    `DEBUG ${name}: send ${greeting}, which is { clientid: ${id} }`,
+  ];
+}
+
+/** The lines of a client that was acknowledged once and then hung up. */
+function linesOfSession(client: Client): string[] {
+  const { name } = client;
+  return [
+    ...linesOfGreeting(client),
+    `DEBUG ${name}: recv brought ${REQUEST.length} bytes`,
+    `DEBUG ${name}: received ${bytesAsShown(REQUEST)}, which is ${ALICE_AS_SHOWN}`,
+    `DEBUG ${name}: send 1 byte: 01 ".", which is 1`,
+    `DEBUG ${name}: recv brought the end: the client sends no more`,
+    `DEBUG ${name}: closed by the client`,
+    `DEBUG ${name}: closed by the server`,
+  ];
+}
+
+/** The lines of a client that sent the byte c1, and three bytes after it was refused. */
+function linesOfFault(client: Client): string[] {
+  const { name } = client;
+  const error = "the byte c1, which MessagePack never uses: the lab has none";
+  const refusal = bytesAsShown(encode({ error }));
+  return [
+    ...linesOfGreeting(client),
+    `DEBUG ${name}: recv brought 1 byte`,
+    `WARN ${name}: ${error}`,
+    `DEBUG ${name}: send ${refusal}, which is { error: "${error}" }`,
+    `DEBUG ${name}: recv brought 3 bytes`,
+    `DEBUG ${name}: recv brought the end: the client sends no more`,
+    `DEBUG ${name}: closed by the server`,
+  ];
+}
+
+runTest("the wire at level DEBUG: one session and one fault, line by line", async () => {
+  await using server = await startServer("--log-level", "DEBUG");
+  const { port } = server;
+  using alice = await visit(port);
+  await alice.pass();
+  alice.conn.close();
+  using mallory = await visit(port);
+  await mallory.send(0xc1);
+  await mallory.receiveAll();
+  await mallory.send(1, 2, 3);
+  mallory.conn.close();
+  const seen = await linesUpTo(server.stderr, `${mallory.name}: closed by the server`);
+  assertEquals(seen, [...linesOfSession(alice), ...linesOfFault(mallory)]);
+});
+
+runTest("--backlog reaches the kernel: of five, not all are connected", async () => {
+  await using server = await startServer("--backlog", "1");
+  const { port } = server;
+  using _first = await visit(port);
+  const giveUp = new AbortController(); // The kernel lets them try again, for minutes.
+  const connecting = Array.from({ length: 5 }, () => Deno.connect({ port, signal: giveUp.signal }));
+  const settled = Promise.allSettled(connecting);
+  assertEquals(await Promise.race([settled, slowness(500)]), undefined);
+  giveUp.abort();
+  for (const result of await settled) if (result.status === "fulfilled") result.value.close();
+}, LINUX);
+
+runTest("the options of the command line reach the server", async () => {
+  await using server = await startServer("--turn-timeout", "0.3", "--max-message-bytes", "64");
+  const { port } = server;
+  using talker = await visit(port);
+  await talker.send(but({ student_name: "x".repeat(64) }));
+  assertEquals(await talker.receive(), { error: "over the limit of 64 bytes (or no msgpack)" });
+  talker.conn.close();
+  using silent = await visit(port);
+  assertEquals(await silent.receive(), { error: "its turn of 0.3 s is over" });
+});
+
+/** The next record, without its time and without its text for people; and that text. */
+async function nextRecord(lines: Lines) {
+  const line = await lines.next() ?? "";
+  assert(/^[\x20-\x7e]+$/.test(line), line); // nothing that moves a cursor
+  const { time, message, ...record } = JSON.parse(line);
+  assert(!Number.isNaN(Date.parse(time)));
+  return { record, message };
+}
+
+runTest("--log-format json: two requests in one read are two records", async () => {
+  await using server = await startServer("--log-format", "json");
+  using client = await visit(server.port);
+  await client.send(REQUEST, REQUEST);
+  for (let i = 0; i < 2; i++) {
+    const { record } = await nextRecord(server.stdout);
+    assertEquals(record, { level: "INFO", event: "request", client: client.name, ...ALICE });
+  }
+});
+
+runTest("--log-format json: a record a line, the student's fields in it", async () => {
+  await using server = main("--port", "0", "--log-format", "json");
+  const { record: { port, ...listening } } = await nextRecord(server.stdout);
+  const { version } = project;
+  const where = { level: "INFO", event: "listening", address: "127.0.0.1", version };
+  assertEquals(listening, where);
+  using client = await visit(Number(port));
+  const student = {
+    student_name: "A\u2028\u202e\n\x7f",
+    github_username: "a",
+    sid: 2n ** 64n - 1n,
+  };
+  await client.pass(encode({ ...student, event: "forged", client: "forged", level: "forged" }));
+  const fields = { ...student, sid: "18446744073709551615" };
+  const { record } = await nextRecord(server.stdout);
+  assertEquals(record, { level: "INFO", event: "request", client: client.name, ...fields });
+  await client.send(bytes(0xc1));
+  const { record: warning, message } = await nextRecord(server.stderr);
+  assertEquals(warning, { level: "WARN", event: "malformed", client: client.name });
+  includes(message, client.name);
+});
+
+runTest("--log-format json: the last line is a record, too", async () => {
+  await using server = await startServer("--log-format", "json");
+  const { code, err: [line] } = await server.stop();
+  const { level, event, message } = JSON.parse(line);
+  const last = "Served 0 clients and 0 requests";
+  assertEquals([code, level, event, message], [0, "INFO", "stopped", last]);
+}, UNIX_SIGNALS);
+
+/** The next records of the level DEBUG, without their time and without their text for people. */
+async function nextWireRecords(lines: Lines, count: number): Promise<Record<string, unknown>[]> {
+  const records: Record<string, unknown>[] = [];
+  for (let i = 0; i < count; i++) {
+    const line = await lines.next() ?? "";
+    const { time: _, message: __, ...record } = JSON.parse(line);
+    records.push(record);
+  }
+  return records;
+}
+
+/** The fields of the record of what the server has sent to a client as its greeting. */
+function stepOfGreeting({ id }: Client) {
+  const greeting = encode({ clientid: id });
+  const hex = hexAsShown(greeting);
+  return { step: "send", bytes: greeting.length, hex, value: `{ clientid: ${id} }` };
+}
+
+/** The fields of the record of a read that has brought these bytes. */
+function stepOfRead(part: Uint8Array) {
+  return { step: "recv", bytes: part.length, hex: hexAsShown(part) };
+}
+
+/** The fields of the record of the request, when it is whole. */
+function stepOfRequest() {
+  const hex = hexAsShown(REQUEST);
+  return { step: "received", bytes: REQUEST.length, hex, value: ALICE_AS_SHOWN };
+}
+
+runTest("--log-format json at level DEBUG: the wire has fields", async () => {
+  const start = REQUEST.subarray(0, 20);
+  const rest = REQUEST.subarray(20);
+  await using server = await startServer("--log-format", "json", "--log-level", "DEBUG");
+  using client = await visit(server.port);
+  await client.send(start);
+  const upToFirstRead = await nextWireRecords(server.stderr, 3);
+  await client.pass(rest);
+  client.conn.close();
+  const upToTheEnd = await nextWireRecords(server.stderr, 6);
+  const steps = [
+    { step: "accepted" },
+    stepOfGreeting(client),
+    stepOfRead(start),
+    stepOfRead(rest),
+    stepOfRequest(),
+    { step: "send", bytes: 1, hex: "01", value: "1" },
+    { step: "closed", by: "client" },
+    { event: "closed" },
+    { step: "closed", by: "server" },
+  ];
+  const common = { level: "DEBUG", event: "wire", client: client.name };
+  const expected = steps.map((step) => ({ ...common, ...step }));
+  assertEquals([...upToFirstRead, ...upToTheEnd], expected);
+});
+
+runTest("what a client sends can forge no line and move no cursor", async () => {
+  await using server = await startServer();
+  const { port } = server;
+  using client = await visit(port);
+  // deno-fmt-ignore
+  const controls = [0, 7, 8, 9, 10, 13, 27, 127, 0x85, 0x9b, 0x2028, 0x2029, 0x202e, 0x2066, 0x200f, 0x61c];
+  const name = controls.map((code) => "é" + String.fromCharCode(code)).join("") + "漢🎓";
+  const shown = controls.map((code) => "é\\u" + code.toString(16).padStart(4, "0")).join("") +
+    "漢🎓";
+  await client.pass(but({ student_name: name, github_username: "a\nConnected: Student: Eve" }));
+  await client.send(encode({ "a\nERROR b": 1 })); // a key is shown in the refusal
+  assert(isError(await client.receive()));
+  client.conn.close();
+  const { out, err } = await server.stop();
+  const user = "a\\u000aConnected: Student: Eve";
+  assertEquals(out, [`Connected: Student: ${shown}, Github Username: ${user}, sid: 123456789`]);
+  includes(err[0], `WARN ${client.name}: student_name is missing`, "a\\u000aERROR b");
+  assert(err.every((line) => !line.startsWith("ERROR")));
+});
+
+runTest("the wire, too, shows nothing that turns the direction of writing", async () => {
+  await using server = await startServer("--log-level", "DEBUG");
+  const { port } = server;
+  using client = await visit(port);
+  await client.pass(but({ student_name: "Alice \u202e nworB" }));
+  includes(await server.stderr.until("received"), "Alice \\u202e nworB");
+});
+
+runTest("standard output gone: nobody is acknowledged, the server goes on", async () => {
+  await using server = await startServer();
+  const { port } = server;
+  await server.stdout.cancel();
+  // On Windows a read that has begun keeps the pipe open for one line more.
+  if (WINDOWS) await submit(ALICE, { port });
+  for (let i = 0; i < 2; i++) {
+    using client = await visit(port);
+    await client.send(REQUEST);
+    assertEquals(await client.receiveAll(), [{ error: "the server has failed, not you" }]);
+    const line = await server.stderr.next();
+    assert(line?.startsWith(`ERROR ${client.name}: a fault of the server`), line);
+  }
+});
+
+runTest("standard error gone: the clients still count", async () => {
+  await using server = await startServer();
+  const { port } = server;
+  await server.child.stderr.cancel();
+  using client = await visit(port);
+  await client.send(0xc1);
+  assert(isError(await client.receive()));
+  client.conn.close();
+  await submit(ALICE, { port });
+  assertEquals(await server.stop(), stopped([ALICE_LINE]));
+});
+
+runTest("who is acknowledged is on the roster though the server is killed", async () => {
+  await using server = await startServer();
+  const { port } = server;
+  using client = await visit(port);
+  await client.send(...new Array(20).fill(REQUEST));
+  let acknowledged = 0;
+  for (; acknowledged < 10; acknowledged++) assertEquals(await client.receive(), ACK);
+  const { out } = await server.stop("SIGKILL");
+  assert(out.length >= acknowledged);
+});
+
+runTest("no descriptors left: logged, waited out from 5 ms on, and served again", async () => {
+  await using server = await startServer();
+  const { port } = server;
+  const { pid } = server.child;
+  const limit = async (files: number) =>
+    assert(await isHere("prlimit", "--pid", String(pid), `--nofile=${files}:4096`));
+  await submit(ALICE, { port });
+  for (let leftOver = 0; leftOver <= 5; leftOver += 5) { // at first no line of an earlier failure
+    await limit(3); // below the lowest number that is free
+    const waiting = submit(ALICE, { port });
+    waiting.catch(() => {}); // Where a line is wrong, that is what the test shall say.
+    let line = await server.stderr.next();
+    for (let i = 0; i < leftOver && !line?.includes(" 5 ms"); i++) {
+      line = await server.stderr.next();
+    }
+    for (const pause of [5, 10, 20, 40]) {
+      assert(line?.startsWith(`ERROR No accept, next try in ${pause} ms: `), line);
+      line = await server.stderr.next();
+    }
+    await limit(1024);
+    await waiting;
+  }
+}, await isHere("prlimit", "--version"));
+
+runTest("standard output that nobody reads for longer than a turn: all is answered", async () => {
+  await using server = await startServer("--turn-timeout", "0.5");
+  const { port } = server;
+  using client = await visit(port);
+  const count = 2000; // more lines than a pipe holds
+  const sending = client.send(...new Array(count).fill(but({ student_name: "x".repeat(60) })));
+  await slowness(1500); // Nobody reads, and the turn passes.
+  for (let i = 0; i < count; i++) includes(await server.stdout.next(), "Connected: ");
+  await sending;
+  for (let i = 0; i < count; i++) assertEquals(await client.receive(), ACK);
+});
