@@ -7,7 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { encode } from "@std/msgpack";
 import { submit } from "../main.ts";
-import { ALICE, asClient, type but, netTest, runTest, slowness } from "./shared.ts";
+import { ALICE, asClient, netTest, runTest, slowness } from "./shared.ts";
 
 netTest("our client that has failed says nothing later", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });

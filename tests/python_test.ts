@@ -7,18 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { serveClass } from "./class.ts";
 import { Process } from "../tools/shared/process.ts";
-import {
-  type but,
-  type bytes,
-  includes,
-  Lab,
-  LINUX,
-  PY,
-  PYTHON,
-  python,
-  runTest,
-  startServer,
-} from "./shared.ts";
+import { includes, Lab, LINUX, PY, PYTHON, python, runTest, startServer } from "./shared.ts";
 
 // Visits the server with each of these pieces of a student's code, and says for each who it was,
 // what the server has answered, and with which exception it has died.

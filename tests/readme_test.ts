@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { firstBlock, includes, main, readProjectFile, runTest, type table } from "./shared.ts";
+import { firstBlock, includes, main, readProjectFile, runTest } from "./shared.ts";
 
 /** The cells of the tables in a section, row by row, without the head of the first table. */
 function tableRows(markdown: string, title: string): string[][] {

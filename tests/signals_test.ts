@@ -19,7 +19,6 @@ import {
   runTest,
   slowness,
   startServer,
-  type stopped,
   UNIX_SIGNALS,
   visit,
 } from "./shared.ts";
