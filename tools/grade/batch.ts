@@ -19,6 +19,8 @@ import type { Submission } from "./submission.ts";
 export interface Listener {
   /** Tells the person at the terminal something. */
   readonly say: (words: string) => void;
+  /** Called when an experiment for this check begins. */
+  readonly onCheck: (name: string) => void;
   /** Called after each submission, with all that were graded so far, in the order of the command. */
   readonly onGraded: (graded: Graded, grades: Grades) => Promise<void>;
 }
@@ -34,28 +36,25 @@ export async function gradeAll(
     schema: "lab3/grades/v2",
     version: project.version,
     isSandboxed,
+    roster: options.roster,
   } as const;
   const date = new Date().toISOString();
   const gradesSoFar = (): Grades => ({
     ...head,
     date,
-    submissions: options.submissions.flatMap((submission) =>
-      done.get(submission) ?? []
-    ),
+    submissions: options.submissions.flatMap((submission) => done.get(submission) ?? []),
   });
   const usedPorts = new Set([options.port]);
   const grade = async (submission: Submission, whenIdle: () => void) => {
+    const experimentWith = performer(submission, options, isSandboxed, usedPorts, listener.say);
     const graded = await gradeSubmission({
       submission,
       checks: options.checks,
       points: options.points,
-      perform: performer(
-        submission,
-        options,
-        isSandboxed,
-        usedPorts,
-        listener.say,
-      ),
+      perform: (experiment) => {
+        if ("check" in experiment) listener.onCheck(experiment.check);
+        return experimentWith(experiment);
+      },
       isSandboxed,
       whenIdle,
     });
@@ -99,14 +98,11 @@ function performer(
 ): (experiment: Experiment) => Promise<Outcome> {
   const { port, silence, exposed } = options;
   if (isSandboxed && submission.command.length > 0) {
-    return (experiment) =>
-      performInSandbox(experiment, submission, { port, silence, exposed });
+    return (experiment) => performInSandbox(experiment, submission, { port, silence, exposed });
   }
   const { command, folder } = submission;
   const labFolder = fileURLToPath(new URL("lab", ROOT));
-  const launch = command.length > 0
-    ? { command, folder, labFolder, wrappers: [] }
-    : undefined;
+  const launch = command.length > 0 ? { command, folder, labFolder, wrappers: [] } : undefined;
   const setting = { launch, port, silence, isAlone: false, usedPorts, say };
   return (experiment) => perform(experiment, setting);
 }

@@ -6,14 +6,9 @@
 
 import { gradeAll, type Listener } from "./batch.ts";
 import { HELP, type Options, readOptions } from "./options.ts";
-import {
-  type CheckResult,
-  type Graded,
-  type Grades,
-  UsageError,
-} from "./outcome.ts";
-import { prepareReports } from "./report/write.ts";
-import { summarize, tableOf } from "./report/text.ts";
+import { type CheckResult, type Graded, type Grades, UsageError } from "./outcome.ts";
+import { prepareReports, type WriteReports } from "./report/write.ts";
+import { rosterLines, scoreOf, summarize, tableOf } from "./report/text.ts";
 import { endSandboxes, whyNoSandbox } from "./sandbox.ts";
 import { endServers } from "./server.ts";
 import { printable } from "./show.ts";
@@ -37,9 +32,7 @@ export async function main(args: string[]): Promise<number> {
 /** Whatever ends the grader ends the servers, too. */
 function endAllOnSignals(): void {
   const isWindows = Deno.build.os === "windows";
-  const signals: Deno.Signal[] = isWindows
-    ? ["SIGINT"]
-    : ["SIGINT", "SIGTERM", "SIGHUP"];
+  const signals: Deno.Signal[] = isWindows ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
   for (const signal of signals) {
     Deno.addSignalListener(signal, () => {
       endAll();
@@ -56,22 +49,42 @@ function endAll(): void {
 async function gradeAndReport(options: Options): Promise<number> {
   const { files } = options;
   const writeReports = await prepareReports(files);
+  console.error(beginningOf(options));
   const isSandboxed = await canSandbox(options);
+  const grades = await gradeAll(options, isSandboxed, listenerFor(options, writeReports));
+  if (files.json === "-") console.log(JSON.stringify(grades, null, 2));
+  else printResults(grades);
+  return statusOf(grades, options);
+}
+
+/** What is said in the first second, and who has not handed in: one may want to stop here. */
+function beginningOf(options: Options): string {
+  const { submissions, checks } = options;
+  const { length } = submissions;
+  const what = length === 1 ? submissions[0].name : `${length} submissions`;
+  const begin = `Grading ${what} (checks: ${checks.length})`;
+  return [begin, ...rosterLines(options)].join("\n");
+}
+
+/** Says how far it is, and writes the reports after each submission. */
+function listenerFor(options: Options, writeReports: WriteReports): Listener {
   const isOne = options.submissions.length === 1;
   const begin = performance.now();
+  const begun = new Set<string>();
   let written = Promise.resolve(); // one after the other: the last one has all
-  const listener: Listener = {
+  return {
     say: (words) => console.error(words),
+    onCheck: (name) => {
+      if (!isOne || begun.has(name)) return;
+      begun.add(name);
+      console.error(`${begun.size}/${options.checks.length} ${name}`);
+    },
     onGraded: async (graded, soFar) => {
       if (!isOne) console.error(progressOf(graded, soFar, options, begin));
       written = written.then(() => writeReports(soFar));
       await written;
     },
   };
-  const grades = await gradeAll(options, isSandboxed, listener);
-  if (files.json === "-") console.log(JSON.stringify(grades, null, 2));
-  else printResults(grades);
-  return files.classroom50 !== undefined || isPassed(grades, options) ? 0 : 1;
 }
 
 /** A server that runs already has no sandbox; for all others it is said why there is none. */
@@ -79,50 +92,40 @@ async function canSandbox({ submissions }: Options): Promise<boolean> {
   if (submissions[0].command.length === 0) return false;
   const why = await whyNoSandbox();
   if (why !== undefined) {
-    console.error(
-      `No sandbox (${why}): the servers run one by one, and with your rights`,
-    );
+    console.error(`No sandbox (${why}): the servers run one by one, and with your rights`);
   }
   return why === undefined;
 }
 
-/** `3/20 alice: lab 12/13, beyond 7/9, points 12/13 (about 40 s left)`. */
-function progressOf(
-  graded: Graded,
-  soFar: Grades,
-  options: Options,
-  begin: number,
-): string {
+/** `3/20 alice: 12 of 13 (about 40 s left)`. */
+function progressOf(graded: Graded, soFar: Grades, options: Options, begin: number): string {
   const total = options.submissions.length;
   const done = soFar.submissions.length;
   const secondsEach = (performance.now() - begin) / 1000 / done;
   const left = Math.ceil(secondsEach * (total - done));
   const time = left > 0 ? ` (about ${left} s left)` : "";
-  const score = summarize(graded).split(", missed")[0];
-  return printable(`${done}/${total} ${graded.name}: ${score}${time}`);
+  return `${done}/${total} ${graded.name}: ${scoreOf(graded)}${time}`;
 }
 
-function printResults({ submissions }: Grades): void {
-  if (submissions.length === 1) {
-    const [graded] = submissions;
-    console.log(`${tableOf(graded)}\n\n${summarize(graded)}`);
-    return;
-  }
-  const lines = submissions.map((graded) =>
-    printable(`${graded.name}: ${summarize(graded)}`)
-  );
-  console.log(lines.join("\n"));
+function printResults(grades: Grades): void {
+  const { submissions } = grades;
+  if (submissions.length === 1) console.log(`${tableOf(submissions[0])}\n`);
+  for (const graded of submissions) console.log(`${graded.name}: ${summarize(graded)}`);
+  for (const line of rosterLines(grades)) console.log(line);
 }
 
-/** Whether nothing is missing that the lab asks for. Of a server that runs, not all can be tested. */
-function isPassed({ submissions }: Grades, options: Options): boolean {
-  const isRunning = options.submissions[0].command.length === 0;
-  const isTested = ({ verdict }: CheckResult) => verdict !== "not judged";
-  const isFine = ({ part, verdict }: CheckResult) => {
-    return part === "beyond" || verdict === "pass" ||
-      isRunning && verdict === "not judged";
+/**
+ * 3 if one has no mark, 1 if one misses what the lab asks for. Of a server that runs already, not all
+ * can be judged.
+ */
+function statusOf({ submissions }: Grades, { files, submissions: [first] }: Options): number {
+  if (submissions.some(({ points }) => points === null)) return 3;
+  const isRunning = first.command.length === 0;
+  const isJudged = ({ verdict }: CheckResult) => verdict !== "not judged";
+  const isFine = (check: CheckResult) => {
+    const { part, verdict } = check;
+    return part === "beyond" || verdict === "pass" || isRunning && !isJudged(check);
   };
-  return submissions.every(({ checks }) =>
-    checks.every(isFine) && checks.some(isTested)
-  );
+  const isRight = ({ checks }: Graded) => checks.every(isFine) && checks.some(isJudged);
+  return files.classroom50 !== undefined || submissions.every(isRight) ? 0 : 1;
 }

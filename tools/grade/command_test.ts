@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { CHECKS } from "./texts.ts";
 import { canTest, grade, graderCommand, pathOf, PYTHON, run, Submissions } from "./testing.ts";
 
 const ignore = !(await canTest());
@@ -40,6 +41,16 @@ const WRONG: { says: string; args: string[] }[] = [
   { says: '--points: "garbage" must be like', args: ["--points", "garbage", PYTHON, SERVER] },
   { says: '--points: "garbage=x" must be', args: ["--points", "garbage=x", PYTHON, SERVER] },
   {
+    says: "--points: garbage is not among --only",
+    args: ["--only=greets", "--points=garbage=2", PYTHON, SERVER],
+  },
+  { says: '--advice: "garbage" must be like', args: ["--advice=garbage", PYTHON, SERVER] },
+  { says: '--advice: "garbage= " must be like', args: ["--advice=garbage= ", PYTHON, SERVER] },
+  { says: "--advice: there is no check garbag", args: ["--advice=garbag=x", PYTHON, SERVER] },
+  { says: "--csv is there twice", args: ["--csv=a.csv", "--csv=b.csv", PYTHON, SERVER] },
+  { says: "--roster: cannot read /nowhere", args: ["--roster=/nowhere", PYTHON, SERVER] },
+  { says: "--roster has to come before", args: [PYTHON, SERVER, "--roster", "roster.txt"] },
+  {
     says: "--gradescope is for one submission, and here are 2",
     args: ["--gradescope", "results.json", PYTHON, SERVER, SERVER],
   },
@@ -59,11 +70,38 @@ Deno.test({ name: "grade: a wrong command is said in one line, status 2", ignore
   }
 });
 
-Deno.test({ name: "grade --help: what there is, in 40 lines", ignore }, async () => {
+Deno.test({ name: "grade --help: a word on each check, on lab and beyond", ignore }, async () => {
   const { code, out } = await grade("--help");
   assertEquals(code, 0);
-  assert(out.split("\n").length <= 40 && out.includes("says where, greets"), out);
   assert(out.split("\n").every((line) => line.length <= 100), out);
+  for (const { name, done } of CHECKS) {
+    assert(out.includes(`\n  ${name.padEnd(20)} ${done}: `), name);
+  }
+  const [lab, beyond] = [out.indexOf("The lab's text asks"), out.indexOf("beyond the lab: nobody")];
+  assert(lab > 0 && lab < out.indexOf("\n  greets") && out.indexOf("\n  resets") < beyond, out);
+});
+
+Deno.test({ name: "grade: a roster, and advice in the course's own words", ignore }, async () => {
+  await using submissions = await Submissions.create();
+  const paths = [
+    await submissions.addFault("wrong id", "brownalice_12345_67890_lab3"),
+    await submissions.addFault("none", "somebody_else"),
+  ];
+  const folder = submissions.folder;
+  await Deno.writeTextFile(`${folder}/roster.txt`, "Alice Brown\nBob Green\n");
+  const files = ["--roster", `${folder}/roster.txt`, "--csv", `${folder}/grades.csv`];
+  const options = [...files, "--out", `${folder}/out`, "--only", "greets"];
+  const advice = ["--advice", "greets=See week 5.", "--advice", "garbage = See week 6."];
+  const { code, out, err } = await grade(...options, ...advice, PYTHON, ...paths);
+  const words = ["Not handed in (1): Bob Green", "Not on the roster (1): somebody_else"];
+  assertEquals(code, 1, err);
+  assert(err.startsWith(`Grading 2 submissions (checks: 1)\n${words.join("\n")}\n`), err);
+  assert(out.startsWith("Alice Brown: 0 of 1; lab: missed greets\n"), out);
+  assert(out.endsWith(`\n${words.join("\n")}\n`), out);
+  const letter = await Deno.readTextFile(`${folder}/out/Alice Brown.txt`);
+  assert(/change: .* an integer\. See week 5\.\n/.test(letter), letter);
+  const table = await Deno.readTextFile(`${folder}/grades.csv`);
+  assert(table.includes("\nBob Green,,1,,not handed in,\r\n"), table);
 });
 
 Deno.test(
@@ -74,9 +112,10 @@ Deno.test(
     const pattern = `${submissions.folder}/*/server.py`;
     const { code, out, err } = await grade("--only", "says where,greets", PYTHON, pattern);
     assertEquals(code, 0, err);
-    const line = "lab 2/2, points 2/2, missed: nothing";
+    const line = "2 of 2; lab: nothing missed";
     assertEquals(out, `alice: ${line}\nbob: ${line}\n`);
-    assert(/^1\/2 \w+: lab 2\/2, points 2\/2 \(about \d+ s left\)\n2\/2 \w+: /.test(err), err);
+    const progress = /^Grading 2 .*\n1\/2 \w+: 2 of 2 \(about \d+ s left\)\n2\/2 \w+: 2 of 2\n$/;
+    assert(progress.test(err), err);
   },
 );
 
@@ -85,7 +124,7 @@ Deno.test({ name: "grade: points and the exit status", ignore }, async () => {
   const { code, out } = await grade(...args, PYTHON, SERVER, "wrong id");
   assertEquals(code, 1);
   assert(out.includes("MISS  greets [0/2.5]"), out);
-  assert(out.endsWith("lab 0/1, beyond 1/1, points 4/6.5, missed: greets\n"), out);
+  assert(out.endsWith("fixtures: 4 of 6.5; lab: missed greets; beyond: 1 of 1\n"), out);
 });
 
 Deno.test(
@@ -109,9 +148,9 @@ Deno.test(
     await Deno.remove(programs, { recursive: true });
     assertEquals(code, 0, out + err);
     assert(
-      err.startsWith("No sandbox (bwrap (bubblewrap) is not installed): the servers run"),
+      err.includes("\nNo sandbox (bwrap (bubblewrap) is not installed): the servers run"),
       err,
     );
-    assertEquals(out.match(/missed: nothing/g)?.length, 2);
+    assertEquals(out.match(/nothing missed/g)?.length, 2);
   },
 );

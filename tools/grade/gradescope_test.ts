@@ -22,24 +22,15 @@ async function runAutograder(files: Record<string, string>) {
     await Deno.writeTextFile(`${root}/submission/${name}`, text);
   }
   const env = { AUTOGRADER: root };
-  const { code, err } = await run(
-    pathOf("tools/grade/gradescope/run_autograder"),
-    [],
-    env,
-  );
+  const { code, err } = await run(pathOf("tools/grade/gradescope/run_autograder"), [], env);
   assertEquals(code, 0, err);
   return JSON.parse(await Deno.readTextFile(`${root}/results/results.json`));
 }
 
 Deno.test(
-  {
-    name: "grade: Gradescope's script grades the server that it finds",
-    ignore,
-  },
+  { name: "grade: Gradescope's script grades the server that it finds", ignore },
   async () => {
-    const server = await Deno.readTextFile(
-      pathOf("tools/grade/fixtures/server.py"),
-    );
+    const server = await Deno.readTextFile(pathOf("tools/grade/fixtures/server.py"));
     const results = await runAutograder({ "alice/server.py": server });
     assertEquals([results.score, results.tests.length], [13, 22]);
     assertEquals(results.extra_data.sandbox, true);
@@ -47,19 +38,12 @@ Deno.test(
 );
 
 Deno.test(
-  {
-    name: "grade: Gradescope's script says what is wrong with a submission",
-    ignore,
-  },
+  { name: "grade: Gradescope's script says what is wrong with a submission", ignore },
   async () => {
     const none = await runAutograder({ "alice/notes.txt": "" });
     assertEquals(none.score, 0);
     assert(none.output.includes("There is no file server.py"), none.output);
     const two = await runAutograder({ "alice/server.py": "", "server.js": "" });
-    assert(
-      two.output.includes(
-        "several servers in this submission: alice/server.py server.js",
-      ),
-    );
+    assert(two.output.includes("several servers in this submission: alice/server.py server.js"));
   },
 );

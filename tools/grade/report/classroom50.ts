@@ -5,6 +5,7 @@
  */
 
 import type { Grades } from "../outcome.ts";
+import { counts } from "./text.ts";
 
 /** What the runner of Classroom 50 tells a grader in its environment, by the name of the field. */
 const FROM_RUNNER = {
@@ -16,16 +17,17 @@ const FROM_RUNNER = {
   review: "REVIEW_URL",
 };
 
-/** A test for each check. */
-export function classroom50Of(grades: Grades): string {
+/** A test for each check that counts; nothing where the grader itself has failed. */
+export function classroom50Of(grades: Grades): string | undefined {
   const [graded] = grades.submissions;
+  if (graded.points === null) return undefined;
   const result = {
     schema: "classroom50/result/v1",
     ...fieldsOfRunner(),
     datetime: grades.date.replace(/\.\d+Z$/, "Z"),
     score: graded.points,
     "max-score": graded.maxPoints,
-    tests: graded.checks.map((check) => ({
+    tests: graded.checks.filter(counts).map((check) => ({
       "test-name": check.name,
       passed: check.verdict === "pass",
       score: check.points,

@@ -1,47 +1,54 @@
 /**
- * The results as a table for spreadsheets.
+ * The results as a table for spreadsheets and gradebooks.
  *
  * @module
  */
 
 import { stringify } from "csv-stringify/sync";
-import { CHECKS } from "../texts.ts";
-import { type CheckResult, count, type Grades, type Part } from "../outcome.ts";
-import { totalOf } from "./text.ts";
+import type { CheckResult, Graded, Grades } from "../outcome.ts";
 
 /**
- * A row for each submission, with a column for each check. No cell begins like a formula: a
- * spreadsheet would run it.
+ * A row for each submission, with a column for each check; where there is a roster, a row for each
+ * student in its order, and then the others. No cell begins like a formula: a spreadsheet would run
+ * it. The byte order mark tells Excel that it is UTF-8.
  */
 export function csvOf(grades: Grades): string {
-  const checks = grades.submissions[0]?.checks ?? [];
-  const names = CHECKS.map(({ name }) => name).filter((name) => {
-    return checks.some((check) => check.name === name);
-  });
-  const maxPoints = grades.submissions[0]?.maxPoints ?? 0;
-  const column = (part: Part) => `${part} (of ${totalOf(checks, part)})`;
-  const head = [
-    "server",
-    column("lab"),
-    column("beyond"),
-    ...names,
-    `points (of ${maxPoints})`,
-    "last words",
-  ];
-  const rows = grades.submissions.map((graded) => [
-    graded.path,
-    count(graded.checks, "lab", "pass"),
-    count(graded.checks, "beyond", "pass"),
-    ...graded.checks.map(cellOf),
-    graded.points,
-    graded.lastWords,
-  ]);
+  const names = grades.submissions.find(({ checks }) => checks.length > 0)
+    ?.checks.map(({ name }) => name) ?? [];
+  const head = ["name", "points", "max", ...names, "why no mark", "path"];
+  const rows = rowsOf(grades, names);
   return stringify([head, ...rows], {
+    bom: true,
     escape_formulas: true,
     record_delimiter: "windows",
   });
 }
 
-function cellOf({ verdict, seen }: CheckResult): string {
-  return verdict === "pass" ? "pass" : `${verdict}: ${seen}`;
+function rowsOf({ submissions, roster }: Grades, names: string[]) {
+  const students = roster?.students ?? [];
+  const listed = students.flatMap((student) => {
+    const graded = submissions.find(({ name }) => name === student);
+    if (graded) return [rowOf(graded, names)];
+    return roster?.missing.includes(student) ? [emptyRow(student, submissions[0], names)] : [];
+  });
+  const others = submissions.filter(({ name }) => !students.includes(name));
+  return [...listed, ...others.map((graded) => rowOf(graded, names))];
+}
+
+function rowOf(graded: Graded, names: string[]) {
+  const cells = names.map((name) => cellOf(graded.checks.find((check) => check.name === name)));
+  const { name, points, maxPoints, trouble, path } = graded;
+  const why = trouble === "" ? "" : `the grader failed: ${trouble}`;
+  return [name, points, maxPoints, ...cells, why, path];
+}
+
+function cellOf(check?: CheckResult): string {
+  if (check === undefined) return "";
+  const { verdict, seen, note } = check;
+  const words = [verdict === "pass" ? "" : seen, note].filter((text) => text !== "");
+  return [verdict, ...words].join(": ");
+}
+
+function emptyRow(student: string, { maxPoints }: Graded, names: string[]) {
+  return [student, null, maxPoints, ...names.map(() => ""), "not handed in", ""];
 }

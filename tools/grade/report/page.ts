@@ -5,40 +5,48 @@
  */
 
 import { html, raw } from "hono/html";
-import type { CheckResult, Graded, Grades, Verdict } from "../outcome.ts";
-import { summarize } from "./text.ts";
+import type { CheckResult, Graded, Grades, Part, Verdict } from "../outcome.ts";
+import { counts, minuteOf, rosterLines, scoreOf, summarize, TITLES } from "./text.ts";
 
-const MARKS: Record<Verdict, string> = {
-  pass: "ok",
-  miss: "miss",
-  "not judged": "–",
-};
+const MARKS: Record<Verdict, string> = { pass: "ok", miss: "miss", "not judged": "–" };
 
 const STYLE = `
   :root { color-scheme: light dark; }
   body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
   table { border-collapse: collapse; }
   th, td { border: 1px solid #8886; padding: 0.3rem 0.5rem; text-align: left; vertical-align: top; }
-  .overview { overflow-x: auto; }
+  .wide { overflow-x: auto; }
   .overview th.check { height: 9rem; vertical-align: bottom; padding: 0.3rem 0.1rem; }
   .overview th.check span { writing-mode: vertical-rl; transform: rotate(180deg); }
   .overview td.mark { text-align: center; }
   .pass { background: #2a92; }
   .miss { background: #d334; }
-  .untested { color: #888; }
+  .unjudged { color: #888; }
+  .beyond .pass, .beyond .miss { background: #8882; }
+  .beyond { color: #888; }
+  .trouble { background: #fa03; }
+  .bar { background: #47a8; height: 1em; min-width: 1px; }
   details { margin: 0.8rem 0; }
   summary { cursor: pointer; font-weight: 600; }
-  details table { margin: 0.6rem 0; width: 100%; }
+  details table { margin: 0.6rem 0; table-layout: fixed; width: 100%; }
+  details td { overflow-wrap: anywhere; }
+  details th:nth-child(1) { width: 9rem; }
+  details th:nth-child(2) { width: 4rem; }
   code, pre { font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
   pre { border-left: 3px solid #8886; margin: 0.3rem 0; padding-left: 0.6rem; }
+  @media (max-width: 40rem) {
+    details thead { display: none; }
+    details tr, details td { display: block; }
+    details tr { border: 1px solid #8886; margin: 0.5rem 0; }
+    details td { border: 0; }
+  }
 `;
 
-/** An overview with a row for each submission, then each with what was seen and what to change. */
+/** An overview of the class, a row for each submission, then each with what was seen. */
 export async function pageOf(grades: Grades): Promise<string> {
-  const names = grades.submissions[0]?.checks.map(({ name }) => name) ?? [];
-  const { length } = grades.submissions;
-  const title = `Lab 3: ${length} ${
-    length === 1 ? "submission" : "submissions"
+  const { submissions } = grades;
+  const title = `Lab 3: ${submissions.length} ${
+    submissions.length === 1 ? "submission" : "submissions"
   }`;
   const page = html`
     <!DOCTYPE html>
@@ -51,21 +59,14 @@ export async function pageOf(grades: Grades): Promise<string> {
       </head>
       <body>
     <h1>${title}</h1>
-    <p>Graded on ${grades.date.slice(0, 16).replace(
-      "T",
-      " ",
-    )} UTC by the lab server
-      ${grades.version}, ${grades.isSandboxed
-        ? "each in a sandbox"
-        : "without a sandbox"}.</p>
-    <div class="overview"><table>
-    <tr><th>Submission</th><th>Points</th>${names.map((name) =>
-      html`<th class="check"><span>${name}</span></th>`
-    )}</tr>
-    ${grades.submissions.map(overviewOf)}
-    </table></div>
+    <p>Graded on ${minuteOf(grades)} UTC by the lab server ${grades.version},
+      ${grades.isSandboxed ? "each in a sandbox" : "without a sandbox"}.</p>
+    ${rosterLines(grades).map((line) => html`<p>${line}</p>`)}
+    ${marksOf(submissions)}
+    ${overviewOf("lab", submissions)}
+    ${overviewOf("beyond", submissions)}
     <h2>Details</h2>
-    ${grades.submissions.map(detailsOf)}
+    ${submissions.map(detailsOf)}
       </body>
     </html>
   `;
@@ -77,53 +78,115 @@ function idOf(index: number): string {
 }
 
 function classOf(verdict: Verdict): string {
-  return verdict === "not judged" ? "untested" : verdict;
+  return verdict === "not judged" ? "unjudged" : verdict;
 }
 
-function overviewOf(graded: Graded, index: number) {
-  const cells = graded.checks.map((check) =>
-    html`<td class="mark ${
-      classOf(check.verdict)
-    }" title="${check.name}: ${check.seen}">${MARKS[check.verdict]}</td>`
-  );
+/** The mean of the marks, and how many have got each. Those without a mark are not among them. */
+function marksOf(submissions: Graded[]) {
+  const marks = submissions.flatMap(({ points }) => points ?? []);
+  if (marks.length < 2) return "";
+  const mean = marks.reduce((sum, mark) => sum + mark, 0) / marks.length;
+  const numbers = new Map<number, number>();
+  for (const mark of marks) numbers.set(mark, (numbers.get(mark) ?? 0) + 1);
+  const rows = [...numbers].sort(([one], [other]) => other - one);
   return html`
-    <tr><td><a href="#${idOf(index)}">${graded.name}</a></td>
-    <td>${graded.points} of ${graded.maxPoints}</td>${cells}</tr>
+    <h2>Marks</h2>
+    <p>Mean: ${mean.toFixed(1)} of ${submissions[0].maxPoints} points, in ${marks.length}
+      submissions${marks.length < submissions.length ? ". The others have no mark" : ""}.</p>
+    <table class="marks">
+    <tr><th>Points</th><th>Submissions</th></tr>
+    ${rows.map(([mark, number]) =>
+      html`
+        <tr>
+          <td>${mark}</td>
+          <td style="width: 24rem">${number}
+                <div class="bar" style="width: ${100 * number / marks.length}%"></div></td>
+        </tr>
+      `
+    )}
+    </table>
   `;
 }
 
-function detailsOf(graded: Graded, index: number) {
-  const isOpen = graded.checks.some(({ verdict }) => verdict === "miss");
+/** The checks of a part: a row for each submission, and how many have missed each. */
+function overviewOf(part: Part, submissions: Graded[]) {
+  const names = (submissions.find(({ checks }) => checks.length > 0)?.checks ?? [])
+    .filter((check) => check.part === part).map(({ name }) => name);
+  if (names.length === 0) return "";
+  const missed = names.map((name) => {
+    const isMiss = (check: CheckResult) => check.name === name && check.verdict === "miss";
+    return submissions.filter(({ checks }) => checks.some(isMiss)).length;
+  });
   return html`
-    <details id="${idOf(index)}" ${isOpen ? "open" : ""}>
-      <summary>${graded.name}: ${summarize(graded)}</summary>
-      <p>${graded.path}</p>
-      <table>
-    <tr><th>Check</th><th>Points</th><th>Done</th><th>Expected</th><th>Seen</th></tr>
-    ${graded.checks.map(rowOf)}
+    <h2>${TITLES[part]}</h2>
+    <div class="wide">
+      <table class="overview ${part}">
+    <tr><th>Submission</th><th>Points</th>${names.map((name) =>
+      html`<th class="check"><span>${name}</span></th>`
+    )}</tr>
+    ${submissions.map((graded, index) => rowOf(graded, index, names))}
+    <tr><th>missed by</th><th></th>${missed.map((number) => html`<th>${number}</th>`)}</tr>
       </table>
+    </div>
+  `;
+}
+
+function rowOf(graded: Graded, index: number, names: string[]) {
+  const checks = graded.checks.filter(({ name }) => names.includes(name));
+  const points = checks.reduce((sum, check) => sum + check.points, 0);
+  const max = checks.reduce((sum, check) => sum + check.maxPoints, 0);
+  const head = html`<td><a href="#${idOf(index)}">${graded.name}</a></td>`;
+  if (graded.trouble !== "") {
+    return html`<tr class="trouble">${head}<td>no mark</td>
+      <td colspan="${names.length}">${graded.trouble}</td></tr>`;
+  }
+  const cells = checks.map((check) =>
+    html`<td class="mark ${classOf(check.verdict)}" title="${check.name}: ${check.seen}">${
+      MARKS[check.verdict]
+    }</td>`
+  );
+  return html`<tr>${head}<td>${max > 0 ? `${points} of ${max}` : ""}</td>${cells}</tr>`;
+}
+
+/** The link of the overview leads into it, so that a browser opens it. */
+function detailsOf(graded: Graded, index: number) {
+  return html`
+    <details>
+      <summary>${graded.name}: ${summarize(graded)}</summary>
+      <p id="${idOf(index)}">${graded.path}</p>
+      ${(["lab", "beyond"] as const).map((part) => checksOf(graded, part))}
     </details>
   `;
 }
 
-function rowOf(check: CheckResult) {
-  const advice = check.change === ""
-    ? ""
-    : html`<p>Change: ${check.change}</p>`;
-  const python = check.inPython === ""
-    ? ""
-    : html`<p>In Python: <code>${check.inPython}</code></p>`;
-  const isShown = check.verdict === "miss" && check.output.length > 0;
-  const output = isShown ? html`<pre>${check.output.join("\n")}</pre>` : "";
+function checksOf(graded: Graded, part: Part) {
+  const checks = graded.checks.filter((check) => check.part === part);
+  if (checks.length === 0 || graded.trouble !== "") return "";
+  return html`
+    <h3>${TITLES[part]}</h3>
+    <table class="${part}">
+    <thead><tr><th>Check</th><th>Points</th><th>Done</th><th>Expected</th><th>Seen</th></tr></thead>
+    ${checks.map(checkOf)}
+    </table>
+  `;
+}
+
+function checkOf(check: CheckResult) {
+  const words = [
+    ["Note", check.note],
+    ["Change", check.change],
+    ["In Python", check.inPython],
+  ].filter(([, text]) => text !== "");
+  const isShown = check.verdict === "miss" && counts(check) && check.output.length > 0;
   return html`
     <tr class="${classOf(check.verdict)}">
       <td>${check.name}</td>
-      <td>${check.maxPoints > 0
-        ? `${check.points} of ${check.maxPoints}`
-        : ""}</td>
+      <td>${check.maxPoints > 0 ? `${check.points} of ${check.maxPoints}` : ""}</td>
       <td>${check.done}</td>
       <td>${check.expected}</td>
-      <td><code>${check.seen}</code>${advice}${python}${output}</td>
+      <td><code>${check.seen}</code>
+        ${words.map(([title, text]) => html`<p>${title}: ${text}</p>`)}
+        ${isShown ? html`<pre>${check.output.join("\n")}</pre>` : ""}</td>
     </tr>
   `;
 }

@@ -4,105 +4,124 @@
  * @module
  */
 
-import {
-  type CheckResult,
-  count,
-  type Graded,
-  type Grades,
-  type Part,
-} from "../outcome.ts";
+import type { CheckResult, Graded, Grades, Part, Verdict } from "../outcome.ts";
 
-const TITLES: Record<Part, string> = {
-  lab: "The lab asks for:",
-  beyond: "Beyond the lab (not required):",
+/** The heading of each part. */
+export const TITLES: Record<Part, string> = {
+  lab: "What the lab asks for",
+  beyond: "Beyond the lab (not required)",
+};
+
+/** How a line begins. What is beyond the lab is no failure. */
+const MARKS: Record<Part, Record<Verdict, string>> = {
+  lab: { pass: "ok", miss: "MISS", "not judged": "-" },
+  beyond: { pass: "ok", miss: "no", "not judged": "-" },
 };
 
 const WIDTH = 80;
 
-/** The result in one line: `lab 12/13, beyond 7/9, points 12/13, missed: garbage`. */
-export function summarize(graded: Graded): string {
-  const { checks, points, maxPoints } = graded;
-  const parts = (["lab", "beyond"] as const).filter((part) =>
-    totalOf(checks, part) > 0
-  );
-  const scores = parts.map((part) =>
-    `${part} ${count(checks, part, "pass")}/${totalOf(checks, part)}`
-  );
-  const missed = checks.filter(({ verdict }) => verdict === "miss").map((
-    { name },
-  ) => name);
-  const untested =
-    checks.filter(({ verdict }) => verdict === "not judged").length;
-  const score = `${scores.join(", ")}, points ${points}/${maxPoints}`;
-  const rest = untested > 0 ? `; not judged: ${untested}` : "";
-  return `${score}, missed: ${missed.join(", ") || "nothing"}${rest}`;
+/** Whether a check counts: the lab asks for it, or the course gives points for it. */
+export function counts({ part, maxPoints }: CheckResult): boolean {
+  return part === "lab" || maxPoints > 0;
 }
 
-/** How many checks a part has. */
-export function totalOf(checks: readonly CheckResult[], part: Part): number {
-  return checks.filter((check) => check.part === part).length;
+/** The points, or in their place that there is no mark. */
+export function scoreOf({ points, maxPoints }: Graded): string {
+  return points === null ? "no mark" : `${points} of ${maxPoints}`;
+}
+
+/** The result in one line: `12 of 13; lab: missed garbage; beyond: 2 of 9`. */
+export function summarize(graded: Graded): string {
+  if (graded.trouble !== "") return `no mark, the grader failed: ${graded.trouble}`;
+  const { checks } = graded;
+  return [scoreOf(graded), labSentence(checks), beyondSentence(checks)].filter(Boolean).join("; ");
+}
+
+function labSentence(checks: CheckResult[]): string {
+  const own = checks.filter(({ part }) => part === "lab");
+  const namesOf = (wanted: Verdict) => {
+    return own.filter(({ verdict }) => verdict === wanted).map(({ name }) => name).join(", ");
+  };
+  const [missed, unjudged] = [namesOf("miss"), namesOf("not judged")];
+  const rest = unjudged === "" ? "" : ` (not judged: ${unjudged})`;
+  return own.length === 0
+    ? ""
+    : `lab: ${missed === "" ? "nothing missed" : `missed ${missed}`}${rest}`;
+}
+
+function beyondSentence(checks: CheckResult[]): string {
+  const own = checks.filter(({ part }) => part === "beyond");
+  const passed = own.filter(({ verdict }) => verdict === "pass");
+  return own.length === 0 ? "" : `beyond: ${passed.length} of ${own.length}`;
+}
+
+/** Who has not handed in, and which names were not expected; empty where no roster was given. */
+export function rosterLines({ roster }: Pick<Grades, "roster">): string[] {
+  const lines = [
+    ["Not handed in", roster?.missing ?? []],
+    ["Not on the roster", roster?.unexpected ?? []],
+  ] as const;
+  return lines.filter(([, names]) => names.length > 0).map(([what, names]) => {
+    return `${what} (${names.length}): ${names.join(", ")}`;
+  });
 }
 
 /** The table of one submission: what was done, expected and seen, and what to change. */
 export function tableOf({ checks }: Graded): string {
   const blocks = (["lab", "beyond"] as const).flatMap((part) => {
     const own = checks.filter((check) => check.part === part);
-    return own.length === 0
-      ? []
-      : [`${TITLES[part]}\n${own.map(rowOf).join("\n")}`];
+    return own.length === 0 ? [] : [`${TITLES[part]}:\n${own.map(rowOf).join("\n")}`];
   });
   return blocks.join("\n\n");
 }
 
 /** One check. */
 export function rowOf(check: CheckResult): string {
-  const {
-    name,
-    verdict,
-    done,
-    expected,
-    seen,
-    change,
-    inPython,
-    maxPoints,
-    points,
-  } = check;
-  if (verdict === "not judged") return `-     ${name}: not judged (${seen})`;
+  const { name, part, verdict, maxPoints, points } = check;
   const score = maxPoints > 0 ? ` [${points}/${maxPoints}]` : "";
+  const head = `${MARKS[part][verdict].padEnd(5)} ${name}${score}: `;
+  if (verdict === "not judged") return `${head}not judged, ${check.seen}`;
   const lines = [
-    `${verdict === "pass" ? "ok   " : "MISS "} ${name}${score}: ${done}`,
-    `        expected: ${expected}`,
-    `        seen:     ${seen}`,
+    ["expected:  ", check.expected],
+    ["seen:      ", check.seen === check.expected ? "" : check.seen],
+    ["note:      ", check.note],
+    ["change:    ", check.change],
+    ["in Python: ", check.inPython],
   ];
-  if (change !== "") lines.push(`        change:   ${change}`);
-  if (inPython !== "") lines.push(`        in Python: ${inPython}`);
-  return lines.join("\n");
+  const shown = lines.filter(([, text]) => text !== "").map(([title, text]) =>
+    `        ${title}${text}`
+  );
+  return [head + check.done, ...shown].join("\n");
 }
 
 /** A text for the student of one submission, which can be mailed as it is. */
 export function letterFor(graded: Graded, grades: Grades): string {
   const head = [
     `Submission: ${graded.name}`,
-    `Date:       ${grades.date.slice(0, 16).replace("T", " ")} UTC`,
+    `Date:       ${minuteOf(grades)} UTC`,
     `Grader:     lab server ${grades.version}`,
-    `Points:     ${graded.points} of ${graded.maxPoints}`,
+    `Points:     ${scoreOf(graded)}`,
     `Result:     ${summarize(graded)}`,
   ];
-  return `${head.join("\n")}\n\n${tableOf(graded)}\n\n${
-    outputOf(graded.checks)
-  }\n`;
+  const body = graded.trouble === ""
+    ? `${tableOf(graded)}\n\n${outputOf(graded.checks)}`
+    : "This says nothing about your server, and it is no zero: it has to be graded again.";
+  return `${head.join("\n")}\n\n${body}\n`;
+}
+
+/** When the grading began: `2026-11-27 10:00`. */
+export function minuteOf({ date }: Grades): string {
+  return date.slice(0, 16).replace("T", " ");
 }
 
 /** What the server printed, check by check where it missed something, else in the first one. */
 function outputOf(checks: CheckResult[]): string {
   const printed = checks.filter(({ output }) => output.length > 0);
-  const missed = printed.filter(({ verdict }) => verdict === "miss");
+  const missed = printed.filter((check) => check.verdict === "miss" && counts(check));
   const shown = missed.length > 0 ? missed : printed.slice(0, 1);
   if (shown.length === 0) return "The server printed nothing.";
   const blocks = shown.map(({ name, output }) => {
-    return `-- ${name} ${"-".repeat(Math.max(0, WIDTH - name.length - 4))}\n${
-      output.join("\n")
-    }`;
+    return `-- ${name} ${"-".repeat(Math.max(0, WIDTH - name.length - 4))}\n${output.join("\n")}`;
   });
   return `What the server printed:\n\n${blocks.join("\n\n")}`;
 }
