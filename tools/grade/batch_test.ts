@@ -59,9 +59,9 @@ Deno.test({
   name: "grade: the project's own server passes every check",
   ignore,
 }, async () => {
-  const flags = (await serverFlags()).map((flag) =>
-    flag.endsWith(".json") ? pathOf(flag) : flag
-  );
+  const flags = (await serverFlags()).map((flag) => {
+    return flag.replace(/^--config=(.+)/, (_, file) => `--config=${pathOf(file)}`);
+  });
   const command = [
     Deno.execPath(),
     "run",
@@ -158,11 +158,8 @@ Deno.test(
   async () => {
     const { code, out } = await gradeRunning("none");
     assertEquals(code, 0, out);
-    assert(out.includes("missed: nothing; not judged: 9"), out);
-    assertEquals(
-      out.match(/not judged \(it was not started here\)/g)?.length,
-      9,
-    );
+    assert(out.includes("lab: nothing missed (not judged: says where, prints"), out);
+    assertEquals(out.match(/: not judged, it was not started here/g)?.length, 9);
   },
 );
 
@@ -171,11 +168,8 @@ Deno.test(
   async () => {
     const { code, out } = await gradeRunning("dies on garbage");
     assertEquals(code, 1);
-    assert(out.includes("missed: garbage; not judged:"), out);
-    assert(
-      out.includes("missing key: not judged (nobody accepts at port"),
-      out,
-    );
+    assert(out.includes("lab: missed garbage (not judged:"), out);
+    assert(out.includes("missing key [0/1]: not judged, nobody accepts at port"), out);
   },
 );
 
@@ -194,8 +188,7 @@ Deno.test({ name: "grade: ^C ends the servers, too", ignore }, async () => {
     stdout: "null",
     stderr: "null",
   }).spawn();
-  const isRunning = async (words: string) =>
-    (await run("pgrep", ["-f", words])).code === 0;
+  const isRunning = async (words: string) => (await run("pgrep", ["-f", words])).code === 0;
   const server = `^${PYTHON} -X mark=${mark} /submission`;
   while (!(await isRunning(server))) {
     assert(await isRunning(mark), "the grader has ended");

@@ -6,7 +6,7 @@
 
 import { html, raw } from "hono/html";
 import type { CheckResult, Graded, Grades, Part, Verdict } from "../outcome.ts";
-import { counts, minuteOf, rosterLines, scoreOf, summarize, TITLES } from "./text.ts";
+import { counts, minuteOf, rosterLines, summarize, TITLES } from "./text.ts";
 
 const MARKS: Record<Verdict, string> = { pass: "ok", miss: "miss", "not judged": "–" };
 
