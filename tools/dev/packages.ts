@@ -1,8 +1,8 @@
 /**
  * Chooses where the packages of `@std` come from, for the tasks of deno.json: prints the flag that
- * follows `deno run`. That is nothing, which means deno.json, unless the registry JSR cannot be
- * reached: then it is npm/deno.json. The choice and its reason stand on standard error, for the
- * person at the terminal.
+ * follows `deno run`. That is nothing, which means deno.json, unless the registry JSR is not reached:
+ * then it is npm/deno.json. A line on standard error says so to the person at the terminal; the causes
+ * stand in it only where npm is not reached, either.
  *
  * Only this one failure leads to npm. Where something else is wrong (an integrity in deno.lock that
  * does not fit, say) Deno's own message says it, and the task goes on with deno.json and meets it
@@ -11,7 +11,11 @@
  * @module
  */
 
-/** Loads every package that main.ts and server_test.ts import: with deno.json, from JSR. */
+const NPM_FLAG = "--config=npm/deno.json";
+const NPM_MODULES = ["assert", "log", "msgpack", "parse_args"].map((name) => `npm/${name}.ts`);
+const CERTIFICATES = "Where a proxy has a certificate of its own, set DENO_TLS_CA_STORE=system";
+
+/** Loads every package that main.ts and the tests import: with deno.json, from JSR. */
 async function loadFromJsr(): Promise<void> {
   await import("@std/assert");
   await import("@std/cli/parse-args");
@@ -25,11 +29,26 @@ function isUnreachable(error: unknown): error is Error {
   return error instanceof TypeError && error.message.startsWith("JSR package ");
 }
 
+/** Loads what takes their place from npm; returns Deno's words where that fails. */
+async function loadFromNpm(): Promise<string | undefined> {
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["cache", "--quiet", NPM_FLAG, ...NPM_MODULES],
+    cwd: new URL("../..", import.meta.url),
+    env: { NO_COLOR: "1", RUST_BACKTRACE: "0" }, // so that an error is a sentence
+  }).output();
+  return success ? undefined : new TextDecoder().decode(stderr).trim().replaceAll(/\s+/g, " ");
+}
+
 try {
   await loadFromJsr();
-  console.error("Packages: deno.json, from JSR");
+  console.error("Packages: from JSR");
 } catch (error) {
   if (!isUnreachable(error)) throw error;
-  console.error(`Packages: npm/deno.json, since JSR cannot be reached: ${error.message}`);
-  console.log("--config=npm/deno.json");
+  const npmFailure = await loadFromNpm();
+  console.error(
+    npmFailure === undefined
+      ? "Packages: from npm, JSR is not reached"
+      : `Packages: JSR and npm are not reached. ${CERTIFICATES}. ${error.message} ${npmFailure}`,
+  );
+  console.log(NPM_FLAG);
 }

@@ -23,32 +23,9 @@ export function serverFlags(): Promise<string[]> {
 
 async function choosePackages(): Promise<string[]> {
   const { stdout } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--config", "deno.json", "tools/dev/packages.ts"],
+    args: ["task", "--quiet", "packages"],
     cwd: ROOT,
     stderr: "inherit",
   }).output();
   return new TextDecoder().decode(stdout).split(/\s+/).filter((flag) => flag !== "");
-}
-
-/** Where the packages come from: a name for people, and the flags that say so to `deno run`. */
-export interface Configuration {
-  /** `deno.json` or `npm/deno.json`. */
-  readonly name: string;
-  /** What follows `deno run` in the command of a child process. */
-  readonly flags: string[];
-}
-
-/**
- * The configuration that this process was started with. The address of a package tells it: only
- * `npm/deno.json` gives a file in `npm/`. Everything else is the default, which needs no flag.
- */
-export function configuration(): Configuration {
-  const isNpm = import.meta.resolve("@std/msgpack").startsWith(new URL("npm/", ROOT).href);
-  if (!isNpm) return { name: "deno.json", flags: [] };
-  return { name: "npm/deno.json", flags: ["--config", "npm/deno.json"] };
-}
-
-/** The flags of {@linkcode configuration}: a child process that has them finds the same packages. */
-export function configFlags(): string[] {
-  return configuration().flags;
 }
