@@ -148,6 +148,24 @@ Deno.test("grade --out: the page shows what is in the results as text", async ()
   assert(page.startsWith("<!DOCTYPE html>") && page.includes('<a href="#submission-2">'));
 });
 
+Deno.test("grade --out: the page has the marks of the class, and what is beyond the lab apart", async () => {
+  const grades = gradesFor(["alice", "bob", "carl"], { carl: "no sandbox" });
+  const page = (await pageOf(grades)).replace(/\s+/g, " ");
+  const parts = page.split(/<h2>/).map((part) =>
+    part.replace(/<[^>]*>/g, " ").replace(/\s+/g, " ")
+  );
+  const [, marks, lab, beyond, details] = parts;
+  assert(
+    marks.startsWith("Marks Mean: 1.0 of 3 points, in 2 submissions. The others have no"),
+    marks,
+  );
+  assert(marks.includes("Points Submissions 1 2"), marks);
+  assert(lab.includes(" alice 1 of 3 ok miss – "), lab);
+  assert(lab.includes(" carl no mark no sandbox ") && lab.includes(" missed 0 2 0 "), lab);
+  assert(beyond.includes(" alice no ") && beyond.includes(" not there 2 "), beyond);
+  assert(details.includes("its port is 8000") && !page.includes("<details open"), details);
+});
+
 Deno.test("grade --out: file names that every system takes, each once", () => {
   const names = ["a/b", "Zoë 李小龙", "../..", "A_B", "a:b"];
   const graded = names.map((name) => gradesFor([name]).submissions[0]);
@@ -302,17 +320,42 @@ function seeLetter(letter: string): void {
   assert(letter.includes("Traceback (most recent call last):"), letter);
 }
 
-Deno.test({ name: "grade: a browser shows the page", ignore }, async () => {
-  await using submissions = await Submissions.create();
-  const paths: string[] = [];
-  for (const fault of ["none", "wrong id", "get"]) paths.push(await submissions.addFault(fault));
-  const out = `${submissions.folder}/out`;
-  await grade("--only", "greets,missing key", "--out", out, PYTHON, ...paths);
+/** Opens all details, and leaves how wide the page is and how wide the window. */
+const MEASURE = `<script>
+  for (const one of document.querySelectorAll("details")) one.open = true;
+  const { scrollWidth, clientWidth } = document.documentElement;
+  document.body.dataset.widths = scrollWidth + " in " + clientWidth;
+</script>`;
+
+/** What a browser with a window of this width makes of a page: nothing where there is no browser. */
+async function domOf(page: string, width: number, folder: string): Promise<string | undefined> {
   const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"];
-  const profile = `--user-data-dir=${submissions.folder}/profile`;
-  const args = [...flags, "--no-first-run", profile, "--dump-dom", `file://${out}/index.html`];
-  const { code, out: dom } = await run("chromium", args).catch(() => ({ code: 127, out: "" }));
-  if (code === 127) return console.log("Not looked at: chromium is not installed");
-  assertEquals([...dom.matchAll(/<tr><td><a href="#submission-(\d)">/g)].length, 3);
-  assert(dom.includes('<td class="mark miss" title="missing key: a dict without sid is'));
-});
+  const profile = [`--user-data-dir=${folder}/profile`, "--no-first-run"];
+  const size = `--window-size=${width},900`;
+  await Deno.writeTextFile(`${folder}/page.html`, page + MEASURE);
+  const args = [...flags, ...profile, size, "--dump-dom", `file://${folder}/page.html`];
+  const { code, out } = await run("chromium", args).catch(() => ({ code: 127, out: "" }));
+  return code === 127 ? undefined : out;
+}
+
+Deno.test(
+  { name: "grade: a browser shows the whole page, and cuts nothing off", ignore },
+  async () => {
+    await using submissions = await Submissions.create();
+    const paths: string[] = [];
+    for (const fault of ["none", "wrong id", "get"]) paths.push(await submissions.addFault(fault));
+    const out = `${submissions.folder}/out`;
+    await grade("--only", "greets,missing key", "--out", out, PYTHON, ...paths);
+    const page = await Deno.readTextFile(`${out}/index.html`);
+    const dom = await domOf(page, 1280, submissions.folder);
+    if (dom === undefined) return console.log("Not looked at: chromium is not installed");
+    assertEquals([...dom.matchAll(/<td><a href="#submission-(\d)">/g)].length, 3);
+    assert(dom.includes('<td class="mark miss" title="missing key: a dict without sid is'));
+    const long = gradesFor(["alice", "x".repeat(300)]);
+    for (const width of [1280, 500]) {
+      const dom = await domOf(await pageOf(long), width, submissions.folder);
+      const [, whole, seen] = /data-widths="(\d+) in (\d+)"/.exec(dom ?? "") ?? [];
+      assertEquals(whole, seen);
+    }
+  },
+);

@@ -19,6 +19,8 @@ const MARKS: Record<Part, Record<Verdict, string>> = {
 };
 
 const WIDTH = 80;
+/** Names of checks in the result line that were not judged; more are counted. */
+const MAX_NAMES = 3;
 
 /** Whether a check counts: the lab asks for it, or the course gives points for it. */
 export function counts({ part, maxPoints }: CheckResult): boolean {
@@ -39,20 +41,21 @@ export function summarize(graded: Graded): string {
 
 function labSentence(checks: CheckResult[]): string {
   const own = checks.filter(({ part }) => part === "lab");
-  const namesOf = (wanted: Verdict) => {
-    return own.filter(({ verdict }) => verdict === wanted).map(({ name }) => name).join(", ");
-  };
-  const [missed, unjudged] = [namesOf("miss"), namesOf("not judged")];
-  const rest = unjudged === "" ? "" : ` (not judged: ${unjudged})`;
-  return own.length === 0
-    ? ""
-    : `lab: ${missed === "" ? "nothing missed" : `missed ${missed}`}${rest}`;
+  const missed = namesOf(own, "miss");
+  const unjudged = namesOf(own, "not judged");
+  const rest = unjudged.length > MAX_NAMES ? `${unjudged.length} checks` : unjudged.join(", ");
+  if (own.length === 0) return "";
+  return `lab: ${missed.length === 0 ? "nothing missed" : `missed ${missed.join(", ")}`}` +
+    (rest === "" ? "" : ` (not judged: ${rest})`);
+}
+
+function namesOf(checks: CheckResult[], wanted: Verdict): string[] {
+  return checks.filter(({ verdict }) => verdict === wanted).map(({ name }) => name);
 }
 
 function beyondSentence(checks: CheckResult[]): string {
   const own = checks.filter(({ part }) => part === "beyond");
-  const passed = own.filter(({ verdict }) => verdict === "pass");
-  return own.length === 0 ? "" : `beyond: ${passed.length} of ${own.length}`;
+  return own.length === 0 ? "" : `beyond: ${namesOf(own, "pass").length} of ${own.length}`;
 }
 
 /** Who has not handed in, and which names were not expected; empty where no roster was given. */
