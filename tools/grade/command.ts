@@ -1,29 +1,28 @@
 /**
- * The grader as a command: from its arguments to its exit status.
+ * From what a command line asks for to the exit status: grades, says how far it is, and reports.
  *
  * @module
  */
 
 import { gradeAll, type Listener } from "./batch.ts";
-import { HELP, type Options, readOptions } from "./options.ts";
-import { type CheckResult, type Graded, type Grades, UsageError } from "./outcome.ts";
+import type { Options } from "./options.ts";
+import type { CheckResult, Graded, Grades } from "./outcome.ts";
 import { prepareReports, type WriteReports } from "./report/write.ts";
 import { rosterLines, scoreOf, summarize, tableOf } from "./report/text.ts";
 import { endSandboxes, whyNoSandbox } from "./sandbox.ts";
 import { endServers } from "./server.ts";
-import { printable } from "./show.ts";
 
-/** Runs the grader with these arguments; returns its exit status. */
-export async function main(args: string[]): Promise<number> {
+/** Grades what a command line asks for; returns the exit status. */
+export async function gradeAndReport(options: Options): Promise<number> {
   endAllOnSignals();
   try {
-    const options = readOptions(args);
-    if (options) return await gradeAndReport(options);
-    console.log(HELP);
-    return 0;
-  } catch (error) {
-    console.error(printable((error as Error).message));
-    return error instanceof UsageError ? 2 : 1;
+    const writeReports = await prepareReports(options.files);
+    console.error(beginningOf(options));
+    const isSandboxed = await canSandbox(options);
+    const grades = await gradeAll(options, isSandboxed, listenerFor(options, writeReports));
+    if (options.files.json === "-") console.log(JSON.stringify(grades, null, 2));
+    else printResults(grades);
+    return statusOf(grades, options);
   } finally {
     endAll();
   }
@@ -44,17 +43,6 @@ function endAllOnSignals(): void {
 function endAll(): void {
   endSandboxes();
   endServers();
-}
-
-async function gradeAndReport(options: Options): Promise<number> {
-  const { files } = options;
-  const writeReports = await prepareReports(files);
-  console.error(beginningOf(options));
-  const isSandboxed = await canSandbox(options);
-  const grades = await gradeAll(options, isSandboxed, listenerFor(options, writeReports));
-  if (files.json === "-") console.log(JSON.stringify(grades, null, 2));
-  else printResults(grades);
-  return statusOf(grades, options);
 }
 
 /** What is said in the first second, and who has not handed in: one may want to stop here. */

@@ -19,4 +19,4 @@ npm install --global deno@2.9.6
 
 # What the grader imports is fetched here: a submission may be graded without a network.
 cd "$source"
-deno cache --quiet --config tools/deno.json tools/grade/main.ts tools/grade/inner.ts
+deno cache --quiet --config tools/deno.json tools/grade/command.ts tools/grade/inner.ts

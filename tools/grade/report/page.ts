@@ -55,6 +55,7 @@ const STYLE = `
     details tr, details td { display: block; }
     details tr { border: 1px solid #8886; margin: 0.5rem 0; }
     details td { border: 0; }
+    details td[data-label]::before { content: attr(data-label); font-weight: 600; }
   }
 `;
 
@@ -214,9 +215,9 @@ function checkOf(check: CheckResult) {
     <tr class="${classOf(check.verdict)}">
       <td>${check.name}</td>
       <td>${check.maxPoints > 0 ? `${check.points} of ${check.maxPoints}` : ""}</td>
-      <td>${check.done}</td>
-      <td>${check.expected}</td>
-      <td><code>${check.seen}</code>
+      <td data-label="Done: ">${check.done}</td>
+      <td data-label="Expected: ">${check.expected}</td>
+      <td data-label="Seen: "><code>${check.seen}</code>
         ${words.map(([title, text]) => html`<p>${title}: ${text}</p>`)}
         ${isShown ? html`<pre>${check.output.join("\n")}</pre>` : ""}</td>
     </tr>
