@@ -1,5 +1,5 @@
 /**
- * A test of several servers behind HAProxy, as the README describes it.
+ * A test of several servers behind HAProxy, as docs/operating.md describes it.
  *
  * @module
  */
@@ -23,12 +23,12 @@ function unusedPort(): number {
   return listener.addr.port;
 }
 
-/** The README's configuration of HAProxy with these ports: its own first, then the servers'. */
+/** The configuration of HAProxy in docs/operating.md with these ports: its own first, then the servers'. */
 async function haproxyConfig(ports: number[]): Promise<string> {
-  const config = firstBlock(await readProjectFile("README.md"), "haproxy");
+  const config = firstBlock(await readProjectFile("docs/operating.md"), "haproxy");
   return config.replace(/127\.0\.0\.1:1200(\d)/g, (_, digit) => {
     const port = ports[Number(digit)];
-    assert(port !== undefined, `the README has one server too many: 1200${digit}`);
+    assert(port !== undefined, `it has one server too many: 1200${digit}`);
     return `127.0.0.1:${port}`;
   });
 }
@@ -106,7 +106,7 @@ async function endedRosters(servers: Process[], killed: Process): Promise<number
   return roster.map((line) => Number(line.split("sid: ")[1])).filter((sid) => sid >= 0);
 }
 
-runTest("HAProxy as in the README: four servers, none lost; one is killed", async () => {
+runTest("HAProxy as in docs/operating.md: four servers, none lost; one is killed", async () => {
   await using started = new AsyncDisposableStack();
   const backends = await Promise.all([1, 2, 3, 4].map(() => startServer()));
   const servers = backends.map((server) => started.use(server));
