@@ -10,53 +10,28 @@ or later and nothing else.
     pickle.load(file)         the same, for a file such as sock.makefile("rb")
 
 A value is None, a bool, an int of up to 64 bits, a float, a str, bytes, a list, or a dict whose
-keys are str. A tuple arrives as a list. Arguments of pickle, such as a protocol, do nothing.
+keys are str, and has at most 512 KiB. A tuple arrives as a list. Arguments of pickle, such as a
+protocol, do nothing.
 
 Why not the real pickle: its bytes can name any function of Python, and `loads` calls it. Whoever
 sends bytes to such a server can run what he likes on it. MessagePack has values only.
 
-Python's own modules and installed packages use pickle, too (multiprocessing and shelve, for
-example). They store Python objects, which MessagePack cannot, so they get the real one: see
-_PickleModule at the end.
+Why an error may come although your program has not called dumps: each module of this program that
+asks for pickle finds this file, Python's own modules and installed packages, too. That is on
+purpose: one of them that had the real pickle could read the bytes of a stranger with it. With
+values as above they work, a Queue of multiprocessing for example. They cannot send or store
+anything else: functions and objects for other processes (Pool, joblib, and on Windows and macOS
+each Process), tables of pandas. Run a program that needs this in a folder without this file.
 """
 
-import importlib.machinery as _machinery
-import importlib.util as _import_util
-import io as _io
-import os as _os
-import struct as _struct
-import sys as _sys
-import sysconfig as _sysconfig
-import types as _types
+import io
+import struct
 
-# ------------------------------------------------------------------------------- the real pickle --
-
-
-def _load_real_pickle():
-    """Python's own pickle as a module of its own, from the folder where Python's os.py is."""
-    spec = _machinery.PathFinder.find_spec("pickle", [_os.path.dirname(_os.__file__)])
-    module = _import_util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_real_pickle = _load_real_pickle()
-
-# Some editors (IDLE, for example) have loaded Python's own pickle before a program begins. Then
-# `import pickle` does not find this file, and hasattr(pickle, "IS_MESSAGEPACK") is False.
+# Whether `import pickle` has found this file or Python's own: hasattr(pickle, "IS_MESSAGEPACK").
 IS_MESSAGEPACK = True
 
-# The same names as in the real pickle, so that `except pickle.UnpicklingError` works everywhere.
-PickleError = _real_pickle.PickleError
-PicklingError = _real_pickle.PicklingError
-UnpicklingError = _real_pickle.UnpicklingError
-DEFAULT_PROTOCOL = _real_pickle.DEFAULT_PROTOCOL
-HIGHEST_PROTOCOL = _real_pickle.HIGHEST_PROTOCOL
-
-# The other numbers and bytes with a name, such as pickle.STOP: Python's pickletools looks at them.
-for _name in vars(_real_pickle):
-    if _name.isupper():
-        globals()[_name] = getattr(_real_pickle, _name)
+DEFAULT_PROTOCOL = 4
+HIGHEST_PROTOCOL = 5
 
 __all__ = [
     "DEFAULT_PROTOCOL",
@@ -73,6 +48,18 @@ __all__ = [
 ]
 
 
+class PickleError(Exception):
+    """A value cannot be sent, or bytes cannot be read."""
+
+
+class PicklingError(PickleError):
+    """A value cannot be sent."""
+
+
+class UnpicklingError(PickleError):
+    """Bytes cannot be read."""
+
+
 class EncodeError(PicklingError, TypeError):
     """MessagePack cannot hold this value."""
 
@@ -81,9 +68,13 @@ class DecodeError(UnpicklingError, ValueError):
     """The bytes are not one whole MessagePack value."""
 
 
-# --------------------------------------------------------------------------- values into bytes --
+_MAX_BYTES = 512 * 1024  # of one value, which may take 260 times as much memory
+_MAX_DEPTH = 64  # lists and dicts within each other
 
-_MAX_DEPTH = 64  # lists and dicts within each other, as in the lab's server
+_TOO_LONG = "a value has over %d bytes, which is the most here" % _MAX_BYTES
+_TOO_DEEP = "lists and dicts are nested over %d deep" % _MAX_DEPTH
+
+# --------------------------------------------------------------------------- values into bytes --
 
 # For each kind of value: (first byte, struct format of the number behind it), the shortest first.
 _UNSIGNED = [(0xCC, ">B"), (0xCD, ">H"), (0xCE, ">I"), (0xCF, ">Q")]
@@ -103,7 +94,7 @@ def _encode(value, depth=0):
     if isinstance(value, int):
         return _encode_int(value)
     if isinstance(value, float):
-        return b"\xcb" + _struct.pack(">d", value)
+        return b"\xcb" + struct.pack(">d", value)
     if isinstance(value, str):
         return _encode_str(value)
     if isinstance(value, (bytes, bytearray)):
@@ -111,7 +102,7 @@ def _encode(value, depth=0):
     if not isinstance(value, (list, tuple, dict)):
         raise EncodeError(_why_not(value))
     if depth == _MAX_DEPTH:
-        raise EncodeError("lists and dicts are nested over %d deep" % _MAX_DEPTH)
+        raise EncodeError(_TOO_DEEP)
     if isinstance(value, dict):
         return _encode_dict(value, depth)
     items = [_encode(item, depth + 1) for item in value]
@@ -122,10 +113,10 @@ def _encode_number(number, formats):
     """The first byte and the number, in the first of these formats that has room for it."""
     for first, number_format in formats:
         try:
-            return bytes([first]) + _struct.pack(number_format, number)
-        except _struct.error:
+            return bytes([first]) + struct.pack(number_format, number)
+        except struct.error:
             continue  # too large for this one
-    raise EncodeError("%d is too large: MessagePack has numbers of up to 64 bits" % number)
+    raise EncodeError("an int is too large: MessagePack has ints of up to 64 bits")
 
 
 def _encode_length(length, first, most_in_first, formats):
@@ -146,8 +137,9 @@ def _encode_int(number):
 def _encode_str(text):
     try:
         data = text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise EncodeError("%a has half of a character, which UTF-8 cannot hold" % text) from None
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise EncodeError("a text has half of a character, %a: UTF-8 has none" % half) from None
     return _encode_length(len(data), 0xA0, 31, _STR_LENGTHS) + data
 
 
@@ -155,18 +147,23 @@ def _encode_dict(value, depth):
     pieces = [_encode_length(len(value), 0x80, 15, _DICT_LENGTHS)]
     for key, item in value.items():
         if not isinstance(key, str):
-            raise EncodeError("the keys of a dict must be str, but %a is %s" % (key, _kind(key)))
+            raise EncodeError(_NOT_STR % _kind(key))
         pieces.append(_encode_str(key))
         pieces.append(_encode(item, depth + 1))
     return b"".join(pieces)
 
 
+_NOT_STR = "the keys of a dict must be str, but one is %s"
+
+
 def _kind(value):
     """What a value is, in words: "an int", "a dict"."""
-    name = type(value).__name__
-    if name in ("NoneType", "bytes"):
-        return {"NoneType": "None", "bytes": "bytes"}[name]
-    return ("an " if name[0] in "aeiouAEIOU" else "a ") + name
+    if value is None:
+        return "None"
+    if isinstance(value, bytes):
+        return "bytes"
+    name = type(value).__name__[:40]
+    return ("an " if name[:1] in "aeiouAEIOU" else "a ") + name
 
 
 def _why_not(value):
@@ -175,13 +172,15 @@ def _why_not(value):
         return "MessagePack has no set: send list(...) of it"
     if isinstance(value, complex):
         return "MessagePack has no complex numbers: send a list of two floats"
-    if isinstance(value, type) or callable(value):
-        return "%a cannot be sent: MessagePack has values only, no classes and functions" % value
-    return (
-        "%s cannot be sent: MessagePack has None, bool, int, float, str, bytes, list and dict. "
-        "Put what the other end needs into a dict" % _kind(value)
-    )
+    if callable(value):  # a class can be called, too
+        name = getattr(value, "__name__", _kind(value))
+        words = "%.40s cannot be sent: MessagePack has values only, no classes and functions"
+        return words % name + _WHO_CALLED
+    words = "%s cannot be sent: MessagePack has None, bool, int, float, str, bytes, list and dict"
+    return words % _kind(value) + ". Put what the other end needs into a dict" + _WHO_CALLED
 
+
+_WHO_CALLED = " (if it was not your program that called dumps: the head of pickle.py says why)"
 
 # --------------------------------------------------------------------------- bytes into values --
 
@@ -190,22 +189,19 @@ _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 # those behind which a number follows,
 _NUMBERS = dict(_UNSIGNED + _SIGNED + [(0xCA, ">f"), (0xCB, ">d")])
 # and those behind which a length and the content follow.
-_WITH_LENGTH = {}
-for _kind_of_value, _formats in (
-    (str, _STR_LENGTHS),
-    (bytes, _BYTES_LENGTHS),
-    (list, _LIST_LENGTHS),
-    (dict, _DICT_LENGTHS),
-):
-    for _first, _number_format in _formats:
-        _WITH_LENGTH[_first] = (_kind_of_value, _number_format)
-
-_PIECE = 65536  # bytes: a length may promise 4 GiB that never come
+_LENGTHS = {
+    str: dict(_STR_LENGTHS),
+    bytes: dict(_BYTES_LENGTHS),
+    list: dict(_LIST_LENGTHS),
+    dict: dict(_DICT_LENGTHS),
+}
 
 _CLOSED = (
     "no more bytes: the other end has closed the connection. For a client that is no fault if the "
     "server had acknowledged before, since a server closes when its client stays silent"
 )
+
+_REAL_PICKLE = "this is the real pickle: what wrote it had no pickle.py of the lab beside it"
 
 
 class _Reader:
@@ -218,9 +214,10 @@ class _Reader:
         self.count = 0  # bytes that were read
 
     def read(self, length):
+        self.expect(length)
         pieces = []
         while length > 0:
-            piece = self.file.read(min(length, _PIECE))
+            piece = self.file.read(length)
             if not isinstance(piece, bytes):
                 raise TypeError("load needs a file of bytes: open(name, 'rb'), makefile('rb')")
             if len(piece) == 0:
@@ -230,6 +227,11 @@ class _Reader:
             self.count += len(piece)
         return b"".join(pieces)
 
+    def expect(self, length):
+        """Refuses so many more bytes if the value would be too long with them."""
+        if self.count + length > _MAX_BYTES:
+            raise DecodeError(_TOO_LONG)
+
     def end(self):
         """The exception for the end of the bytes: before a value or in the middle of one."""
         if self.count == 0:
@@ -237,8 +239,16 @@ class _Reader:
         words = "incomplete: the bytes end inside a value, after %d. One recv may bring a part only"
         return DecodeError(words % self.count)
 
+    def is_in_real_pickle(self):
+        """Whether what follows is a real pickle's, in a file that lets us look: no socket does."""
+        if not hasattr(self.file, "seekable") or not self.file.seekable():
+            return False
+        following = self.file.read(2)
+        self.file.seek(-len(following), io.SEEK_CUR)
+        return following in (b"\x04\x95", b"\x05\x95")
+
     def read_number(self, number_format):
-        return _struct.unpack(number_format, self.read(_struct.calcsize(number_format)))[0]
+        return struct.unpack(number_format, self.read(struct.calcsize(number_format)))[0]
 
 
 def _decode(reader, depth=0):
@@ -258,10 +268,11 @@ def _decode(reader, depth=0):
     if kind is str:
         return _decode_str(reader.read(length))
     if depth == _MAX_DEPTH:
-        raise DecodeError("lists and dicts are nested over %d deep" % _MAX_DEPTH)
-    if kind is list:
-        return [_decode(reader, depth + 1) for _ in range(length)]
-    return _decode_dict(reader, length, depth)
+        raise DecodeError(_TOO_DEEP)
+    if kind is dict:
+        return _decode_dict(reader, length, depth)
+    reader.expect(length)  # an item has a byte at least
+    return [_decode(reader, depth + 1) for _ in range(length)]
 
 
 def _decode_length(first, reader):
@@ -272,12 +283,12 @@ def _decode_length(first, reader):
         return list, first - 0x90
     if first <= 0xBF:
         return str, first - 0xA0
+    for kind, formats in _LENGTHS.items():
+        if first in formats:
+            return kind, reader.read_number(formats[first])
     if first == 0xC1:
         raise DecodeError("this is not MessagePack, which never uses the byte c1")
-    if first not in _WITH_LENGTH:
-        raise DecodeError("a MessagePack extension type (byte %02x): the lab has none" % first)
-    kind, number_format = _WITH_LENGTH[first]
-    return kind, reader.read_number(number_format)
+    raise DecodeError("a MessagePack extension type (byte %02x): the lab has none" % first)
 
 
 def _decode_str(data):
@@ -288,11 +299,12 @@ def _decode_str(data):
 
 
 def _decode_dict(reader, length, depth):
+    reader.expect(2 * length)  # a key and an item have a byte each at least
     result = {}
     for _ in range(length):
         key = _decode(reader, depth + 1)
         if not isinstance(key, str):
-            raise DecodeError("the keys of a dict must be str, but %a is %s" % (key, _kind(key)))
+            raise DecodeError(_NOT_STR % _kind(key))
         result[key] = _decode(reader, depth + 1)
     return result
 
@@ -305,7 +317,10 @@ def dumps(obj, *args, **options):
 
     Raises a PicklingError, which is a TypeError, too, if MessagePack cannot hold the value.
     """
-    return _encode(obj)
+    data = _encode(obj)
+    if len(data) > _MAX_BYTES:
+        raise EncodeError(_TOO_LONG)
+    return data
 
 
 def loads(data, *args, **options):
@@ -314,8 +329,10 @@ def loads(data, *args, **options):
     Raises EOFError if there are no bytes, which is what recv returns when the other end has closed;
     an UnpicklingError, which is a ValueError, too, if they are anything but one whole value.
     """
+    if isinstance(data, str):
+        raise TypeError("loads needs the bytes that recv brings, not a str: leave out decode()")
     data = bytes(memoryview(data))
-    reader = _Reader(_io.BytesIO(data))
+    reader = _Reader(io.BytesIO(data))
     value = _decode(reader)
     if reader.count < len(data):
         raise DecodeError(_what_follows(data, value, reader.count))
@@ -325,7 +342,7 @@ def loads(data, *args, **options):
 def _what_follows(data, value, count):
     """What to say about bytes that follow the first value."""
     if data[0] == 0x80 and data[1] in (2, 3, 4, 5):
-        return "this is the real pickle: the other end has no pickle.py of the lab beside it"
+        return _REAL_PICKLE
     return (
         "there is more behind the first value, which is %s. Bytes left: %d. All begins with %a. If "
         "several messages have come in one recv: pickle.load(sock.makefile('rb')) reads one a call"
@@ -335,7 +352,7 @@ def _what_follows(data, value, count):
 
 def dump(obj, file, *args, **options):
     """Writes one MessagePack value to a file. One of makefile("wb") sends it with flush()."""
-    file.write(_encode(obj))
+    file.write(dumps(obj))
 
 
 def load(file, *args, **options):
@@ -343,7 +360,11 @@ def load(file, *args, **options):
 
     Raises EOFError at the end of the file, and an UnpicklingError as loads does.
     """
-    return _decode(_Reader(file))
+    reader = _Reader(file)
+    value = _decode(reader)
+    if value == {} and reader.is_in_real_pickle():
+        raise DecodeError(_REAL_PICKLE)
+    return value
 
 
 class Pickler:
@@ -368,84 +389,15 @@ class Unpickler:
         return load(self.file)
 
 
-# ---------------------------------------------------------------------- who gets the real pickle --
+def whichmodule(*args):
+    """joblib imports this name. MessagePack has no objects, so there is nothing to find."""
+    raise PicklingError("MessagePack has values only, no classes and functions" + _WHO_CALLED)
 
 
-def _library_folders():
-    """The folders of Python's own modules and of installed packages."""
-    folders = [_sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    if "deb_system" in _sysconfig.get_scheme_names():  # Debian and Ubuntu: what apt has installed
-        folders.append(_sysconfig.get_path("purelib", "deb_system"))
-    return {_comparable(folder) for folder in folders}
-
-
-def _comparable(path):
-    """A path without symbolic links and, on Windows, in lower case: one file has one such path."""
-    return _os.path.normcase(_os.path.realpath(path))
-
-
-def _is_in_library(filename, folders):
-    """Whether a code file is in one of these folders or in a folder of theirs."""
-    if not _os.path.isabs(filename):  # "<string>", "<stdin>", or a script: Python's own have all
-        return False
-    folder = _os.path.dirname(_comparable(filename))
-    while folder not in folders:
-        parent = _os.path.dirname(folder)
-        if parent == folder:  # the root
-            return False
-        folder = parent
-    return True
-
-
-class _PickleModule(_types.ModuleType):
-    """This module. It is the real pickle for Python's own modules, and MessagePack for all others.
-
-    What counts is which code says `pickle.loads` or `from pickle import loads`, not which code
-    calls it later: with `threading.Thread(target=pickle.loads)` it is the program's code that
-    says it, and the library that calls it.
-
-    The real one is for code that
-    - is in the folders of Python's library or of installed packages,
-    - has this name in it: it was not asked to look it up for somebody else, and
-    - has `pickle` in it, or this module in its global names.
-    """
-
-    _folders = _library_folders()
-    _known_files = {}  # name of a code file: whether it is in these folders
-
-    def __getattribute__(self, name):
-        frame = _sys._getframe(1)
-        if name in frame.f_code.co_names and _PickleModule._uses_pickle(self, frame):
-            return getattr(_real_pickle, name)
-        return super().__getattribute__(name)
-
-    def _uses_pickle(self, frame):
-        """Whether this is code of the library which uses pickle itself."""
-        filename = frame.f_code.co_filename
-        known = _PickleModule._known_files
-        if filename not in known:
-            known[filename] = _is_in_library(filename, _PickleModule._folders)
-        if not known[filename]:
-            return False
-        if "pickle" in frame.f_code.co_names:
-            return True
-        values = list(frame.f_globals.values())  # a list: another thread may add some meanwhile
-        return any(value is self for value in values)
-
-
-# When multiprocessing starts a new Python, it sends it functions by their names and reads these in
-# code that says `pickle.load` itself. So our load goes by another name there.
-_load = load
-load.__qualname__ = "_load"
-
-
-def _be_found_by_children():
-    """Lets a Python that this program starts (multiprocessing on Windows) find this file, too."""
-    folder = _os.path.dirname(_os.path.abspath(__file__))
-    paths = _os.environ.get("PYTHONPATH", "").split(_os.pathsep)
-    if folder not in paths:
-        _os.environ["PYTHONPATH"] = _os.pathsep.join([folder] + [path for path in paths if path])
-
-
-_be_found_by_children()
-_sys.modules[__name__].__class__ = _PickleModule
+# More names that pandas and joblib look for while they are imported.
+_getattribute = whichmodule
+_Pickler = Pickler
+_Unpickler = Unpickler
+Pickler.dispatch = {}
+Unpickler.dispatch = {}
+BUILD, REDUCE, NEWOBJ, NEWOBJ_EX = b"b", b"R", b"\x81", b"\x92"
