@@ -25,8 +25,6 @@ import {
   TRANSCRIPT,
 } from "./testing.ts";
 
-// ---------------------------------------------------------------------------------- pickle.py --
-
 /** Runs a file of Python tests beside these files, and shows what it says if it fails. */
 async function passes(python: Python, fixture: string, ...files: URL[]): Promise<void> {
   await using folder = await Folder.with(new URL(fixture, FIXTURES), ...files);
@@ -43,15 +41,15 @@ pythonTest("lab/pickle.py: values, errors, streams", (python) => {
   return passes(python, "codec_test.py", PICKLE);
 });
 
-pythonTest("lab/pickle.py: no code from the wire, in any way and at any place", (python) => {
+pythonTest("lab/pickle.py: no code from the wire, in any way", (python) => {
   return passes(python, "security_test.py", PICKLE);
 });
 
-pythonTest("the same ways and places with Python's own pickle: the code runs", (python) => {
+pythonTest("the same ways with Python's own pickle: the code runs", (python) => {
   return passes(python, "security_test.py");
 });
 
-pythonTest("lab/pickle.py: Python's own modules and packages have the real one", (python) => {
+pythonTest("lab/pickle.py: Python's own modules and packages work, or say why not", (python) => {
   return passes(python, "library_test.py", PICKLE);
 });
 
