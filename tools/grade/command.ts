@@ -22,6 +22,7 @@ export async function gradeAndReport(options: Options): Promise<number> {
     const grades = await gradeAll(options, isSandboxed, listenerFor(options, writeReports));
     if (options.files.json === "-") console.log(JSON.stringify(grades, null, 2));
     else printResults(grades);
+    await writeReports(grades);
     return statusOf(grades, options);
   } finally {
     endAll();
@@ -69,7 +70,7 @@ function listenerFor(options: Options, writeReports: WriteReports): Listener {
     },
     onGraded: async (graded, soFar) => {
       if (!isOne) console.error(progressOf(graded, soFar, options, begin));
-      written = written.then(() => writeReports(soFar));
+      written = written.then(() => writeReports(soFar)).catch(sayNotWritten);
       await written;
     },
   };
@@ -83,6 +84,11 @@ async function canSandbox({ submissions }: Options): Promise<boolean> {
     console.error(`No sandbox (${why}): the servers run one by one, and with your rights`);
   }
   return why === undefined;
+}
+
+/** A table that is open in Excel cannot be written: that must not cost the others their grading. */
+function sayNotWritten({ message }: Error): void {
+  console.error(`The reports cannot be written, and are tried again: ${message}`);
 }
 
 /** `3/20 alice: 12 of 13 (about 40 s left)`. */

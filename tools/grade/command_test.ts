@@ -104,6 +104,22 @@ Deno.test({ name: "grade: a roster, and advice in the course's own words", ignor
   assert(table.includes("\nBob Green,,1,,not handed in,\r\n"), table);
 });
 
+Deno.test({ name: "grade: a report that cannot be written costs no result", ignore }, async () => {
+  await using submissions = await Submissions.create();
+  const paths = [
+    await submissions.addFault("none", "alice"),
+    await submissions.addFault("none", "bob"),
+  ];
+  const page = `${submissions.folder}/out/index.html`;
+  await Deno.mkdir(page, { recursive: true }); // where a file should be
+  const out = ["--out", `${submissions.folder}/out`, "--only", "greets"];
+  const ended = await grade(...out, PYTHON, ...paths);
+  const result = "1 of 1; lab: nothing missed";
+  assertEquals([ended.code, ended.out], [1, `alice: ${result}\nbob: ${result}\n`]);
+  assert(ended.err.includes("The reports cannot be written, and are tried again: "), ended.err);
+  assert(ended.err.trimEnd().endsWith(`'${page}'`), ended.err);
+});
+
 Deno.test(
   { name: "grade: it expands stars itself, as cmd and PowerShell do not", ignore },
   async () => {

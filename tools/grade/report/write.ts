@@ -59,7 +59,7 @@ function orUsageError(path: string, write: () => void): void {
 }
 
 async function writeOrRemove(path: string, text: string | undefined): Promise<void> {
-  if (text === undefined) await Deno.remove(path);
+  if (text === undefined) await Deno.remove(path).catch(() => {}); // it is gone already
   else await Deno.writeTextFile(path, text);
 }
 
