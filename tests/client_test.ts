@@ -167,7 +167,7 @@ netTest("our client says after a second what it waits for, and says it once", as
   const waited = performance.now() - start;
   assert(waited > 990, `${waited} ms`);
   await slowness(200);
-  first.conn.close();
+  first.close();
   await submitting;
   assertEquals(told, ["greeting"]);
 });
@@ -178,6 +178,6 @@ runTest("our client waits its turn, and says so after a second", async () => {
   await using client = asClient(lab.port);
   const hint = await client.stderr.next();
   includes(hint, "Connected, no greeting yet", "another client");
-  first.conn.close();
+  first.close();
   await assertClientPasses(client, lab.port);
 });

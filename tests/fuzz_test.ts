@@ -10,8 +10,6 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { once } from "node:events";
-import { createConnection } from "node:net";
 import { Process } from "../tools/shared/process.ts";
 import {
   ACK,
@@ -31,6 +29,7 @@ import {
   REQUEST,
   runTest,
   startServer,
+  visit,
 } from "./shared.ts";
 
 // ----------------------------------------------------------------------------- random streams --
@@ -180,8 +179,8 @@ async function outcomeOf(lab: Lab, pieces: Uint8Array[]): Promise<Outcome> {
   const before = lab.roster.length;
   const sending = (async () => {
     for (const piece of pieces) await client.send(piece);
-    await client.conn.closeWrite();
-  })().catch(() => {}); // It was refused: nobody listens any more.
+    client.closeWrite();
+  })();
   const answers = (await client.receiveAll()).map((each) => isError(each) ? "error" : each);
   await sending;
   return { answers, students: lab.roster.slice(before) };
@@ -196,12 +195,10 @@ function assertAnswersMatch({ answers, students }: Outcome, what: string): void 
 
 /** Sends this and is gone at once, by a reset or by a close. */
 async function sendAndVanish(port: number, stream: Uint8Array, random: Random): Promise<void> {
-  const socket = createConnection(port, "127.0.0.1");
-  await once(socket, "connect");
-  socket.write(stream);
-  if (random(2)) socket.resetAndDestroy();
-  else socket.destroy();
-  await once(socket, "close");
+  const client = await Client.connect(port);
+  client.send(stream);
+  if (random(2)) await client.reset();
+  else client.close();
 }
 
 netTest(
@@ -233,9 +230,9 @@ runTest("npm's packages and @std's: a thousand streams, the same answers and ros
     const printed = Promise.all([server.stdout.rest(), server.stderr.rest()]); // lest a pipe fills up
     const answers: unknown[][] = [];
     for (const stream of streams) {
-      using client = await Client.connect(server.port);
-      await client.greeting();
-      await client.send(stream).then(() => client.conn.closeWrite()).catch(() => {});
+      using client = await visit(server.port);
+      await client.send(stream);
+      client.closeWrite();
       answers.push((await client.receiveAll()).map((each) => isError(each) ? "error" : each));
     }
     server.child.kill("SIGTERM");

@@ -11,11 +11,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { BaseHandler } from "@std/log/base-handler";
 import { Logger } from "@std/log/logger";
-import { decode, encode } from "@std/msgpack";
-import { once } from "node:events";
-import { createConnection } from "node:net";
+import { encode } from "@std/msgpack";
 import { type Fault, Framer, serve, submit } from "../main.ts";
 import type { ServeOptions, Student } from "../main.ts";
+import { Client as WireClient } from "../tools/shared/client.ts";
 import { ROOT } from "../tools/shared/config.ts";
 import { Process } from "../tools/shared/process.ts";
 
@@ -332,32 +331,28 @@ export class Lab {
 
 // --------------------------------------------------------------------------------- a client --
 
-/** A client that does as it is told. */
+const PATIENCE_MS = 20_000;
+
+/** A client that does as it is told. What does not come within 20 s fails the test. */
 export class Client {
   /** Its address, as the log has it. */
   readonly name: string;
   /** Its port, which the server greets it with. */
   readonly id: number;
-  #rest = new Uint8Array();
 
-  /** A client with this connection. */
-  constructor(readonly conn: Deno.TcpConn) {
-    const { hostname, port } = conn.localAddr as Deno.NetAddr;
-    this.name = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-    this.id = port;
+  private constructor(readonly wire: WireClient, hostname: string) {
+    this.id = wire.localPort;
+    this.name = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${this.id}`;
   }
 
   /** Connects. */
-  static async connect(port: number, hostname = "127.0.0.1"): Promise<Client> {
-    const conn = await Deno.connect({ hostname, port });
-    conn.setNoDelay();
-    return new Client(conn);
+  static async connect(port: number, hostname = "127.0.0.1", ms = PATIENCE_MS): Promise<Client> {
+    return new Client(await WireClient.connect(hostname, port, ms), hostname);
   }
 
-  /** Sends this in one write, if the kernel takes it. */
-  async send(...parts: Parameters<typeof bytes>): Promise<void> {
-    const all = bytes(...parts);
-    for (let sent = 0; sent < all.length;) sent += await this.conn.write(all.subarray(sent));
+  /** Sends this in one write. */
+  send(...parts: Parameters<typeof bytes>): Promise<void> {
+    return this.wire.send(bytes(...parts));
   }
 
   /** Sends each byte in a write of its own. */
@@ -365,23 +360,21 @@ export class Client {
     for (const byte of bytes(...parts)) await this.send(byte);
   }
 
-  /** One value, or `undefined` at the end of the stream. Not our own framing: `decode` judges. */
+  /** The bytes that the first read has brought and that nobody has received. */
+  async firstRead(): Promise<Uint8Array> {
+    await this.wire.until(() => this.wire.pending.length > 0, PATIENCE_MS);
+    return this.wire.pending;
+  }
+
+  /** One value, or `undefined` at the end of the stream. */
   async receive(): Promise<unknown> {
-    const chunk = new Uint8Array(65536);
-    for (;;) {
-      for (let length = 1; length <= this.#rest.length; length++) {
-        const value = tryDecode(this.#rest.subarray(0, length));
-        if (value === undefined) continue;
-        this.#rest = this.#rest.slice(length);
-        return value;
-      }
-      const count = await this.conn.read(chunk);
-      if (count === null) {
-        assertEquals(this.#rest.length, 0);
-        return undefined;
-      }
-      this.#rest = bytes(this.#rest, chunk.subarray(0, count));
-    }
+    const received = await this.wire.receive(PATIENCE_MS);
+    if (received !== undefined) return received.value;
+    const { end, pending } = this.wire;
+    assert(end !== "", `nothing came within ${PATIENCE_MS} ms`);
+    assert(!end.startsWith("the connection broke"), end);
+    assertEquals(pending.length, 0);
+    return undefined;
   }
 
   /** All values up to the end of the stream. */
@@ -398,13 +391,29 @@ export class Client {
 
   /** Sends a request, and is acknowledged. */
   async pass(request: Uint8Array = REQUEST): Promise<void> {
-    await this.send(request);
+    this.send(request);
     assertEquals(await this.receive(), ACK);
+  }
+
+  /** Sends no more; answers can still come. */
+  closeWrite(): void {
+    this.wire.closeWrite();
+  }
+
+  /** Closes the connection. */
+  close(): void {
+    this.wire.close();
+  }
+
+  /** Breaks the connection: the server gets a reset. */
+  async reset(): Promise<void> {
+    this.wire.reset();
+    await this.wire.untilEnd(PATIENCE_MS);
   }
 
   /** Closes the connection. */
   [Symbol.dispose](): void {
-    this.conn[Symbol.dispose]();
+    this.close();
   }
 }
 
@@ -415,26 +424,15 @@ export async function visit(port: number, hostname?: string): Promise<Client> {
   return client;
 }
 
-/** Connects, awaits the greeting, sends a request if there is one, and resets when it is answered. */
-export async function reset(port: number, request = new Uint8Array()): Promise<string> {
-  const socket = createConnection(port, "127.0.0.1"); // Deno's own connections cannot send a reset
-  await once(socket, "data");
-  const name = `127.0.0.1:${socket.localPort}`;
-  if (request.length > 0) {
-    socket.write(request);
-    await once(socket, "data");
+/** Visits, sends a request if there is one, and resets when it is answered; gives its address. */
+export async function visitAndReset(port: number, request?: Uint8Array): Promise<string> {
+  const client = await visit(port);
+  if (request) {
+    await client.send(request);
+    await client.receive();
   }
-  socket.resetAndDestroy();
-  await once(socket, "close");
-  return name;
-}
-
-function tryDecode(bytes: Uint8Array): unknown {
-  try {
-    return decode(bytes);
-  } catch {
-    return undefined;
-  }
+  await client.reset();
+  return client.name;
 }
 
 /** Whether this is what a client is told when something is wrong. */

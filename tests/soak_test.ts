@@ -18,10 +18,10 @@ import {
   probe,
   PYTHON,
   REQUEST,
-  reset,
   runTest,
   UNIX_SIGNALS,
   visit,
+  visitAndReset,
 } from "./shared.ts";
 
 const soakTest = Deno.args.includes("soak") ? runTest : () => {};
@@ -61,12 +61,12 @@ const SILENCE: Misbehaviour = { act: async () => {}, isRefused: true };
 
 async function sendHalf(client: Client): Promise<void> {
   await client.send(REQUEST.subarray(0, 20));
-  await client.conn.closeWrite();
+  client.closeWrite();
 }
 
 async function closeAndReset(client: Client, port: number): Promise<void> {
-  client.conn.close();
-  await reset(port, encode([]));
+  client.close();
+  await visitAndReset(port, encode([]));
 }
 
 /** The client with this number misbehaves: one in a hundred of these is silent. */

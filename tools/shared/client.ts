@@ -1,6 +1,6 @@
 /**
- * A client that does as it is told, for the grader and for the picture of a class. It speaks to any
- * server of the lab. It uses Node's sockets, because Deno's own cannot send a reset.
+ * A client that does as it is told, for the tests, the grader and the picture of a class. It speaks to
+ * any server of the lab. It uses Node's sockets, because Deno's own cannot send a reset.
  *
  * @module
  */
@@ -84,9 +84,12 @@ export class Client {
     return this.#socket.localPort ?? 0;
   }
 
-  /** Sends bytes in one write. */
-  send(bytes: Uint8Array): void {
-    if (this.#socket.writable) this.#socket.write(bytes);
+  /** Sends bytes in one write; resolves when the system has taken them, or when it takes no more. */
+  send(bytes: Uint8Array): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    if (this.#socket.writable) this.#socket.write(bytes, () => resolve());
+    else resolve();
+    return promise;
   }
 
   /**
