@@ -1,10 +1,6 @@
 /**
  * Benchmarks: the lab server beside the smallest loop that does the lab's work, in one run, on one
- * machine.
- *
- * `deno task bench` prints, for each kind of work, the CPU time of the server's process (all its
- * threads) for one request or one client, ours and the other in turn. Wall time would carry what else
- * the machine does. `deno task bench ../other/main.ts` measures another version of main.ts, too.
+ * machine: `deno task bench`.
  *
  * @module
  */
@@ -15,6 +11,15 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import { ROOT, serverFlags } from "../shared/config.ts";
+
+const HELP = `Usage: deno task bench [FILE...]
+
+Measures the server beside the smallest loop that does the lab's work, and beside Python: for each kind
+of work the CPU time of the server's process (all its threads) for one request or one client, ours and
+the other in turn. Wall time would carry what else the machine does. Each FILE is a main.ts of another
+version, which is measured, too: deno task bench ../other/main.ts
+
+It takes about 2 minutes, and a minute more for each FILE.`;
 
 const REQUEST = encode({ student_name: "Alice Brown", github_username: "abrown", sid: 123456789 });
 
@@ -337,6 +342,8 @@ const [flag, kind] = Deno.args;
 if (flag === "--serve") {
   report();
   await (kind === "loop" ? serveLoop() : serveOurs(kind));
+} else if (Deno.args.includes("--help")) {
+  console.log(HELP);
 } else {
   await main(Deno.args);
   Deno.exit();

@@ -4,30 +4,38 @@
  * @module
  */
 
-import { ROOT, serverFlags, TOOLS_FLAGS } from "../shared/config.ts";
+import { serverFlags, TOOLS_FLAGS } from "../shared/config.ts";
+import { deno } from "./deno.ts";
 
-const flags = await serverFlags();
-// `deno doc` takes its packages from deno.json whatever --config says; an import map it obeys.
-const docFlags = flags.map((flag) => flag.replace("--config", "--import-map"));
+const HELP = `Usage: deno task check
+
+Checks all that can be checked without running anything: the formatting, the linter's rules, the
+types, and that every exported name is documented. It takes about 15 s. Exit status 1: something is
+wrong. "deno fmt" mends the formatting.`;
 
 /** The commands, each of `deno`. */
-const COMMANDS = [
-  ["fmt", "--check"],
-  ["lint"],
-  ["check", ...flags, "main.ts", "server_test.ts", "tests"],
-  ["check", ...TOOLS_FLAGS, "tools"],
-  ["doc", "--lint", ...docFlags, "main.ts"],
-];
-
-let failed = 0;
-for (const args of COMMANDS) {
-  const { success } = new Deno.Command(Deno.execPath(), {
-    args,
-    cwd: ROOT,
-    stdout: "inherit",
-    stderr: "inherit",
-  }).outputSync();
-  console.log(`${success ? "ok    " : "FAILED"} deno ${args[0]}`);
-  if (!success) failed++;
+async function commands(): Promise<string[][]> {
+  const flags = await serverFlags();
+  // `deno doc` takes its packages from deno.json whatever --config says; an import map it obeys.
+  const docFlags = flags.map((flag) => flag.replace("--config", "--import-map"));
+  return [
+    ["fmt", "--check"],
+    ["lint"],
+    ["check", ...flags, "main.ts", "server_test.ts", "tests"],
+    ["check", ...TOOLS_FLAGS, "tools"],
+    ["doc", "--lint", ...docFlags, "main.ts"],
+  ];
 }
-Deno.exit(failed > 0 ? 1 : 0);
+
+function passes(args: string[]): boolean {
+  const success = deno(...args) === 0;
+  console.log(`${success ? "ok    " : "FAILED"} deno ${args[0]}`);
+  return success;
+}
+
+if (Deno.args.includes("--help")) {
+  console.log(HELP);
+} else {
+  const results = (await commands()).map(passes);
+  Deno.exit(results.includes(false) ? 1 : 0);
+}
