@@ -19,7 +19,7 @@ import type { Submission } from "./submission.ts";
 export interface Listener {
   /** Tells the person at the terminal something. */
   readonly say: (words: string) => void;
-  /** Called when an experiment for this check begins. */
+  /** Called when this check begins. */
   readonly onCheck: (name: string) => void;
   /** Called after each submission, with all that were graded so far, in the order of the command. */
   readonly onGraded: (graded: Graded, grades: Grades) => Promise<void>;
@@ -45,18 +45,14 @@ export async function gradeAll(
     submissions: options.submissions.flatMap((submission) => done.get(submission) ?? []),
   });
   const usedPorts = new Set([options.port]);
-  const grade = async (submission: Submission, whenIdle: () => void) => {
-    const experimentWith = performer(submission, options, isSandboxed, usedPorts, listener.say);
+  const grade = async (submission: Submission) => {
     const graded = await gradeSubmission({
       submission,
       checks: options.checks,
       points: options.points,
-      perform: (experiment) => {
-        if ("check" in experiment) listener.onCheck(experiment.check);
-        return experimentWith(experiment);
-      },
+      perform: performer(submission, options, isSandboxed, usedPorts, listener.say),
+      onCheck: listener.onCheck,
       isSandboxed,
-      whenIdle,
     });
     done.set(submission, graded);
     await listener.onGraded(graded, gradesSoFar());
@@ -65,28 +61,17 @@ export async function gradeAll(
   return gradesSoFar();
 }
 
-/**
- * Works on so many at once. One that only waits does not count: its place goes to the next.
- */
+/** Works on so many at once. */
 async function inTurn<T>(
   items: T[],
   places: number,
-  work: (item: T, whenIdle: () => void) => Promise<void>,
+  work: (item: T) => Promise<void>,
 ): Promise<void> {
   const left = [...items];
-  const all: Promise<void>[] = [];
   const take = async () => {
-    for (let item = left.shift(); item !== undefined; item = left.shift()) {
-      const { promise: isIdle, resolve: whenIdle } = Promise.withResolvers<
-        void
-      >();
-      const end = work(item, whenIdle);
-      all.push(end);
-      await Promise.race([isIdle, end]);
-    }
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item);
   };
   await Promise.all(Array.from({ length: places }, take));
-  await Promise.all(all);
 }
 
 function performer(

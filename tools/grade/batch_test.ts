@@ -7,7 +7,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { serverFlags } from "../shared/config.ts";
-import type { Graded } from "./outcome.ts";
+import { Process } from "../shared/process.ts";
+import type { Graded, Verdict } from "./outcome.ts";
 import {
   canTest,
   grade,
@@ -19,6 +20,7 @@ import {
   run,
   Submissions,
 } from "./testing.ts";
+import { CHECKS } from "./texts.ts";
 
 const ignore = !(await canTest());
 
@@ -122,62 +124,68 @@ Deno.test(
 );
 
 /** Starts a server here, as a teacher does in another terminal, and grades it where it runs. */
-async function gradeRunning(
-  fault: string,
-): Promise<{ code: number; out: string }> {
-  const port = freePort();
-  const server = new Deno.Command(PYTHON, {
-    args: [pathOf("tools/grade/fixtures/server.py"), fault, port],
-    env: { PYTHONPATH: pathOf("lab") },
-    stdout: "piped",
-    stderr: "null",
-  }).spawn();
-  const reader = server.stdout.getReader();
-  await reader.read(); // it listens
-  try {
-    return await grade("--port", port, "--silence", "3");
-  } finally {
-    try {
-      server.kill("SIGKILL");
-    } catch {
-      // A client has ended it.
-    }
-    await reader.cancel();
-    await server.status;
-  }
+async function gradeRunning(command: string[]) {
+  const env = { PYTHONPATH: pathOf("lab") };
+  await using server = await Process.server(command[0], command.slice(1), { env });
+  const unread = [server.stdout.rest(), server.stderr.rest()];
+  const { code, out } = await grade("--port", `${server.port}`, "--json", "-");
+  await server.stop();
+  await Promise.all(unread);
+  return { code, graded: JSON.parse(out).submissions[0] as Graded };
 }
 
-/** A port that nobody has. */
-function freePort(): string {
+/** The command of a server with this fault, at a port that nobody has. */
+function atFreePort(fault: string): string[] {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return `${listener.addr.port}`;
+  return [PYTHON, pathOf("tools/grade/fixtures/server.py"), fault, `${listener.addr.port}`];
 }
 
-Deno.test(
-  { name: "grade --port: a server that runs already", ignore },
-  async () => {
-    const { code, out } = await gradeRunning("none");
-    assertEquals(code, 0, out);
-    assert(out.includes("lab: nothing missed (not judged: says where, prints"), out);
-    assertEquals(out.match(/: not judged, it was not started here/g)?.length, 9);
-  },
-);
+/** The checks of a server that was not started here: all but those that need its output. */
+const REMOTE = CHECKS.filter(({ isLocal }) => isLocal !== true).map(({ name }) => name);
 
-Deno.test(
-  { name: "grade --port: a server that a client ends", ignore },
-  async () => {
-    const { code, out } = await gradeRunning("dies on garbage");
-    assertEquals(code, 1);
-    assert(out.includes("lab: missed garbage (not judged:"), out);
-    assert(out.includes("missing key [0/1]: not judged, nobody accepts at port"), out);
-  },
-);
-
-Deno.test({ name: "grade --port: nobody is there", ignore }, async () => {
-  const { code, out } = await grade("--port", freePort());
-  assertEquals(code, 1);
-  assert(out.includes("start the server first"), out);
+Deno.test({ name: "grade --port: servers that run already", ignore }, async (t) => {
+  const own = [Deno.execPath(), "run", "--quiet", ...await serverFlags(), "--allow-net", "main.ts"];
+  for (const command of [[...own, "--port=0"], atFreePort("none")]) {
+    await t.step(command.at(-2) as string, async () => {
+      const { code, graded } = await gradeRunning(command);
+      assertEquals(code, 0);
+      assertEquals(namesWith(graded, "pass"), REMOTE);
+    });
+  }
 });
+
+/** What a client ends, and what cannot be seen then. */
+const DEADLY = [
+  { fault: "dies on a reset", missed: ["resets"], unseen: ["two pieces", "two in one"] },
+  { fault: "dies on garbage", missed: ["garbage"], unseen: ["resets", "two pieces", "two in one"] },
+];
+
+Deno.test({ name: "grade --port: a server that a client ends", ignore }, async (t) => {
+  for (const { fault, missed, unseen } of DEADLY) {
+    await t.step(fault, async () => {
+      const { code, graded } = await gradeRunning(atFreePort(fault));
+      assertEquals(code, 1);
+      assertEquals(missedIn(graded), missed);
+      const notJudged = namesWith(graded, "not judged").filter((name) => REMOTE.includes(name));
+      assertEquals(notJudged, unseen);
+      const [last] = graded.checks.filter(({ name }) => name === "two in one");
+      assertEquals(last.seen, `the server has ended, probably by "${missed[0]}"`);
+    });
+  }
+});
+
+Deno.test({ name: "grade --port: nobody is there, and that is no mark", ignore }, async () => {
+  const port = atFreePort("none").at(-1) as string;
+  const { code, out } = await grade("--port", port, "--json", "-");
+  const [{ points, trouble }] = JSON.parse(out).submissions;
+  assertEquals([code, points], [3, null]);
+  assertEquals(trouble, `nobody accepts at port ${port}: start the server first`);
+});
+
+/** The names of the checks with this verdict. */
+function namesWith({ checks }: Graded, verdict: Verdict): string[] {
+  return checks.filter((check) => check.verdict === verdict).map(({ name }) => name);
+}
 
 Deno.test({ name: "grade: ^C ends the servers, too", ignore }, async () => {
   await using submissions = await Submissions.create();

@@ -6,73 +6,39 @@
  */
 
 import type { Client } from "../shared/client.ts";
-import {
-  inTwo,
-  lineOf,
-  LONG_NAME,
-  OTHER_SCRIPTS,
-  type Request,
-  request,
-} from "./lab.ts";
-import { beginsAlike } from "./lines.ts";
-import { ANSWER_MS, GREETING_MS, PIECE_MS, PRINT_MS } from "./limits.ts";
+import { ANSWER_MS, PIECE_MS, PRINT_MS, until } from "./limits.ts";
+import { inTwo, lineOf, LONG_NAME, OTHER_SCRIPTS, type Request, request } from "./messages.ts";
 import { Miss, NoServer, NotJudged } from "./outcome.ts";
 import { quote, show } from "./show.ts";
 import type { Trial } from "./trial.ts";
-import { until } from "./until.ts";
-
-/** A client that has read its greeting. */
-async function greeted(trial: Trial): Promise<Client> {
-  const client = await trial.connect();
-  await client.receive(GREETING_MS);
-  return client;
-}
+import { isSameLine } from "./words.ts";
 
 /**
  * Waits until the server has taken the requests that a client has sent: it answers each of them, or,
  * if it never acknowledges, it prints a line for each.
  */
-async function untilTaken(
-  trial: Trial,
-  client: Client,
-  requests: Request[],
-): Promise<void> {
+async function untilTaken(trial: Trial, client: Client, requests: Request[]): Promise<void> {
   let answers = 0;
   while (answers < requests.length) {
-    const answer = await trial.nextAnswer(
-      client,
-      answers === 0 ? ANSWER_MS : PRINT_MS,
-    );
+    const answer = await client.receive(answers === 0 ? ANSWER_MS : PRINT_MS);
     if (!answer) break;
-    if (Object(answer.value).error !== undefined) {
-      throw new Miss(show(answer.value));
-    }
+    if (Object(answer.value).error !== undefined) throw new Miss(show(answer.value));
     answers += 1;
   }
   if (answers === requests.length) return;
   if (answers > 0) throw new Miss(`${answers} of ${requests.length} answers`);
-  const isPrinted = ({ sid }: Request) =>
-    trial.lines.some((line) => line.includes(`${sid}`));
-  if (!(await until(() => requests.every(isPrinted), PRINT_MS))) {
+  if (!(await until(() => requests.every((message) => trial.hasLineFor(message)), PRINT_MS))) {
     throw trial.nothing(client, "no answer");
   }
 }
 
-/** A request in one piece: what the others are compared with. */
-export async function takesWhole(trial: Trial): Promise<void> {
-  const client = await greeted(trial);
-  const message = request();
-  await trial.send(client, [message.bytes]);
-  await untilTaken(trial, client, [message]);
-}
-
 /** A request that comes in two pieces is one request, and no answer comes before it is whole. */
 export async function takesTwoPieces(trial: Trial): Promise<void> {
-  const client = await greeted(trial);
+  const client = await trial.greeted();
   const message = request();
   const [first, second] = inTwo(message.bytes);
   await trial.send(client, [first]);
-  const early = await trial.nextAnswer(client, PIECE_MS);
+  const early = await client.receive(PIECE_MS);
   if (early) throw new Miss(`${show(early.value)} before the second piece`);
   client.send(second);
   await untilTaken(trial, client, [message]);
@@ -80,35 +46,31 @@ export async function takesTwoPieces(trial: Trial): Promise<void> {
 
 /** Two requests that come together are two requests. */
 export async function takesTwoInOne(trial: Trial): Promise<void> {
-  const client = await greeted(trial);
+  const client = await trial.greeted();
   const both = [request(), request()];
   const bytes = new Uint8Array(both.flatMap((message) => [...message.bytes]));
   await trial.send(client, [bytes]);
   await untilTaken(trial, client, both);
 }
 
+const ORDINARY_NAME = "Alice Brown";
+
 /**
  * A line with this name as it is, whatever else the line has: `prints` judges that. It must be a line
- * as a good client's is: an error may quote the name, too.
+ * as a good client's is, where there is one.
  */
 async function mustPrint(trial: Trial, name: string): Promise<string> {
   const message = request(name);
   await trial.visit(message);
   const ofThis = (line: string) => line.includes(`${message.sid}`);
-  await trial.hasPrinted(
-    (line) => ofThis(line) && line.includes(name),
-    PRINT_MS,
-  );
+  await trial.hasPrinted((line) => ofThis(line) && line.includes(name), PRINT_MS);
   const line = trial.server?.allLines().find(ofThis);
   if (line === undefined) throw new Miss("no line for this request");
   const good = await ordinaryLine(trial);
-  if (line.includes(name) && beginsAlike(line, good, ORDINARY_NAME)) {
-    return "a line with this name";
-  }
+  const isSame = good === "" || isSameLine(line, name, good, ORDINARY_NAME);
+  if (line.includes(name) && isSame) return "a line with this name";
   throw new Miss(quote(line));
 }
-
-const ORDINARY_NAME = "Alice Brown";
 
 /** The line for a good client, or nothing if there is none. */
 async function ordinaryLine(trial: Trial): Promise<string> {
@@ -122,11 +84,6 @@ async function ordinaryLine(trial: Trial): Promise<string> {
   const ofThis = (line: string) => line.includes(`${message.sid}`);
   await trial.hasPrinted(ofThis, PRINT_MS);
   return trial.lines.find(ofThis) ?? "";
-}
-
-/** A line with an ordinary name: what the others are compared with. */
-export async function printsOrdinary(trial: Trial): Promise<string> {
-  return await mustPrint(trial, ORDINARY_NAME);
 }
 
 /** A name in three scripts. */
@@ -144,12 +101,15 @@ export async function endsSilence(trial: Trial): Promise<string> {
   await trial.connect();
   const other = await trial.connect();
   const begin = performance.now();
-  other.send(request().bytes);
   const { silence } = trial.setting;
-  const first = await other.receive(silence * 1000);
+  const isHeard = () => other.pending.length > 0 || other.end !== "";
+  if (!(await other.until(isHeard, silence * 1000))) {
+    throw new Miss(`it was not served within ${silence} s`);
+  }
   const seconds = ((performance.now() - begin) / 1000).toFixed(1);
-  if (first) return `it was served after ${seconds} s`;
-  throw new Miss(other.end || `it was not served within ${silence} s`);
+  await trial.greeting(other, 0);
+  await trial.ask(other);
+  return `it was served after ${seconds} s`;
 }
 
 /** A name with a line break in it makes no second line. */
@@ -159,21 +119,14 @@ export async function resistsForgery(trial: Trial): Promise<void> {
     if (!(error instanceof Miss)) throw error; // it may well refuse such a name
   });
   const { request: { sid } } = await trial.visit();
-  const isSeen = await trial.hasPrinted(
-    (line) => line.includes(`${sid}`),
-    PRINT_MS,
-  );
-  if (trial.lines.some((line) => line.startsWith(forged))) {
-    throw new Miss(quote(forged));
-  }
-  if (!isSeen) {
-    throw new NotJudged("it prints no line for a good client, either");
-  }
+  const isSeen = await trial.hasPrinted((line) => line.includes(`${sid}`), PRINT_MS);
+  if (trial.lines.some((line) => line.startsWith(forged))) throw new Miss(quote(forged));
+  if (!isSeen) throw new NotJudged('it builds on "prints": a good client has no line, either');
 }
 
 /** It ends with a client connected, and another one is started at once, at the same port. */
 export async function startsAgain(trial: Trial): Promise<void> {
-  await trial.converse(await trial.connect());
+  await trial.ask(await trial.greeted());
   await trial.restart();
   try {
     await trial.visit();
@@ -184,9 +137,7 @@ export async function startsAgain(trial: Trial): Promise<void> {
 
 /** ^C ends it. */
 export async function stops(trial: Trial): Promise<string> {
-  if (Deno.build.os === "windows") {
-    throw new NotJudged("Windows ends a process at once");
-  }
+  if (Deno.build.os === "windows") throw new NotJudged("Windows ends a process at once");
   await trial.visit();
   if (await trial.interrupt()) return "it ended";
   throw new Miss("it goes on running");

@@ -7,36 +7,29 @@
 
 import type { Client, Received } from "../shared/client.ts";
 import {
-  GARBAGE,
-  inTwo,
-  lineOf,
-  NAME_WITHOUT_SID,
-  request,
-  WITHOUT_SID,
-} from "./lab.ts";
-import {
   ANSWER_MS,
+  delay,
   DYING_MS,
   GREETING_MS,
+  LONG_QUIET_MS,
   NOTHING_MS,
   POLITE_MS,
   PRINT_MS,
+  PROMPT_MS,
   SETTLE_MS,
+  until,
 } from "./limits.ts";
+import { GARBAGE, inTwo, lineOf, NAME_WITHOUT_SID, request, WITHOUT_SID } from "./messages.ts";
 import { Miss, NotJudged } from "./outcome.ts";
-import { beginsAlike, withoutNumbers } from "./lines.ts";
 import { describe, quote, show } from "./show.ts";
 import type { Trial } from "./trial.ts";
-import { delay, until } from "./until.ts";
+import { isSameLine, kindOf } from "./words.ts";
 
 /** A check: what it returns stands in the report as what was seen. */
 export type Check = (trial: Trial, kind: string) => Promise<string | void>;
 
 /** How a bad client behaves, by the name of the check. */
-export const BAD_CLIENTS: Record<
-  string,
-  (trial: Trial, client: Client) => Promise<void>
-> = {
+const BAD_CLIENTS: Record<string, (trial: Trial, client: Client) => Promise<void>> = {
   "leaves at once": (trial, client) => trial.leave(client),
   "leaves in the middle": async (trial, client) => {
     await trial.send(client, [inTwo(request().bytes)[0]]);
@@ -55,94 +48,152 @@ export const BAD_CLIENTS: Record<
   },
 };
 
-/** The server says where it listens, in the lab's words, and lab clients reach it there. */
+// --------------------------------------------------------------------------- the first client --
+
+/** The server says where it listens, in the lab's words, and clients reach it there. */
 export async function saysWhere(trial: Trial): Promise<string> {
   await trial.connect();
-  await until(
-    () => trial.said() !== undefined || trial.server?.hasEnded === true,
-    PRINT_MS,
-  );
-  const accepts =
-    `it accepts at ${trial.address?.host}, port ${trial.address?.port}`;
+  await until(() => trial.said() !== undefined || trial.server?.hasEnded === true, PRINT_MS);
   const said = trial.said();
+  const { host = "", port = 0 } = trial.address ?? {};
+  const accepts = `it accepts at ${host}, port ${port}`;
   if (!said) {
     const other = trial.lines.find((line) => /listen/i.test(line)) ??
       trial.server?.allLines().at(0);
     const seen = other === undefined ? "it prints nothing" : quote(other);
-    throw new Miss(
-      `${seen}; ${accepts}${await onlyAtTheEnd(trial, /listen/i)}`,
-    );
+    await noteLateLine(trial, /listening (?:at|on)\b.*\d/i);
+    throw new Miss(`${seen}; ${accepts}`);
   }
-  const isRight = /listening at \S+\/\d+$/i.test(said.line) &&
-    said.port === trial.address?.port;
-  const isLocal = ["127.0.0.1", "::1"].includes(trial.address?.host ?? "");
-  if (isRight && isLocal) return quote(said.line);
-  throw new Miss(
-    `${quote(said.line)}; ${accepts}${isLocal ? "" : ", and not at 127.0.0.1"}`,
-  );
+  trial.note = noteOn(said.host === USUAL_HOST ? host : said.host, port, trial.setting.port);
+  if (/listening at \S+\/\d+$/i.test(said.line) && said.port === port) return quote(said.line);
+  throw new Miss(`${quote(said.line)}; ${accepts}`);
+}
+
+/** Where every client of the lab looks for the server. */
+const USUAL_HOST = "127.0.0.1";
+
+/** What clients of the lab expect, where this server is elsewhere; it costs no points. */
+function noteOn(host: string, port: number, usual: number): string {
+  const others: string[] = [];
+  if (port !== usual) others.push(`port ${usual}, and not to ${port}`);
+  if (host === "0.0.0.0") others.push(`${USUAL_HOST}; 0.0.0.0 lets every machine in`);
+  else if (host !== USUAL_HOST) others.push(`${USUAL_HOST}, and not to ${host}`);
+  return others.length === 0 ? "" : `clients of the lab come to ${others.join(", and to ")}`;
 }
 
 /** The greeting comes at once, and has the client's port. */
 export async function greets(trial: Trial): Promise<string> {
   const client = await trial.connect();
   const greeting = await client.receive(ANSWER_MS);
-  if (!greeting) throw trial.nothing(client, "no greeting before the request");
-  const seen = describe(greeting, client);
+  if (greeting || client.pending.length > 0) trial.met.add("greets");
+  const nothing = trial.nothing(client, "no greeting before the request");
+  const seen = greeting ? describe(greeting, client) : "";
+  const { localPort } = client;
+  await goOn(trial, client);
+  if (!greeting) throw nothing;
   const { clientid } = Object(greeting.value);
-  if (show(clientid) === `${client.localPort}`) return seen;
+  if (show(clientid) === `${localPort}`) return seen;
   if (clientid === undefined) throw new Miss(seen);
-  throw new Miss(`${seen}; the client's port is ${client.localPort}`);
+  throw new Miss(`${seen}; the client's port is ${localPort}`);
+}
+
+/** The rest of an ordinary visit: a server that does not survive less is not judged by this client. */
+async function goOn(trial: Trial, client: Client): Promise<void> {
+  await trial.send(client, [request().bytes]);
+  await client.until(() => client.pending.length > 0 || client.end !== "", POLITE_MS);
+  await trial.leave(client);
 }
 
 /** The answer to a request is 1. This check alone judges what the answer is. */
 export async function acknowledges(trial: Trial): Promise<string> {
   const client = await trial.connect();
-  await client.receive(GREETING_MS);
-  await trial.send(client, [request().bytes]);
-  const answer = await trial.nextAnswer(client);
+  const answer = await isGreeted(trial, client)
+    ? await askSlowly(trial, client)
+    : await askUnasked(trial, client);
   if (!answer) throw trial.nothing(client, "no acknowledgement");
   const seen = describe(answer, client);
   if (show(answer.value) === "1" && client.pending.length === 0) return seen;
   throw new Miss(seen);
 }
 
+/** Whether a greeting comes. These checks go on without one: another check judges the greeting. */
+async function isGreeted(trial: Trial, client: Client, ms = GREETING_MS): Promise<boolean> {
+  try {
+    await trial.greeting(client, ms);
+    return true;
+  } catch (error) {
+    if (error instanceof Miss) return false;
+    throw error;
+  }
+}
+
+/** The answer to a request that comes after a long silence. */
+async function askSlowly(trial: Trial, client: Client): Promise<Received | undefined> {
+  const begin = performance.now();
+  const message = request();
+  try {
+    const { answer = await client.receive(ANSWER_MS) } = await trial.ask(
+      client,
+      message,
+      LONG_QUIET_MS,
+    );
+    const ms = performance.now() - begin;
+    const isPrompt = ms < LONG_QUIET_MS + PROMPT_MS || trial.hasLineFor(message);
+    if (answer && !isPrompt) await mustNotComeUnasked(trial, client, ms + PROMPT_MS);
+    return answer;
+  } catch (error) {
+    throw error instanceof Miss ? new Miss(`no acknowledgement: ${error.message}`) : error;
+  }
+}
+
+/** A client that sends nothing must not get for nothing what looked like an answer. */
+async function mustNotComeUnasked(trial: Trial, asking: Client, ms: number): Promise<void> {
+  await trial.leave(asking);
+  const silent = await trial.connect();
+  if (!await isGreeted(trial, silent, 2 * ANSWER_MS)) return;
+  silent.pending = new Uint8Array();
+  if (!await silent.until(() => silent.pending.length > 0, ms)) return;
+  trial.met.delete("acknowledges");
+  throw new Miss("what comes comes without a request, too");
+}
+
+/** The answer of a server that has not greeted; the greeting may come first, late. */
+async function askUnasked(trial: Trial, client: Client): Promise<Received | undefined> {
+  await trial.send(client, [request().bytes]);
+  const first = await client.receive(ANSWER_MS);
+  const isLate = Object(first?.value).clientid !== undefined;
+  return isLate ? await client.receive(ANSWER_MS) : first;
+}
+
 /** The line of a request, to the letter. */
 export async function prints(trial: Trial): Promise<string> {
   const client = await trial.connect();
   const message = request();
-  await client.receive(GREETING_MS);
+  const hasGreeting = await isGreeted(trial, client);
   await trial.send(client, [message.bytes]);
   const line = lineOf(message);
-  if (await trial.hasPrinted((printed) => printed === line, ANSWER_MS)) {
-    return quote(line);
-  }
+  const isRight = () => trial.lines.includes(line);
+  await until(() => isRight() || trial.hasLineFor(message), ANSWER_MS);
+  if (trial.hasLineFor(message) && hasGreeting) trial.met.add("acknowledges");
+  if (await until(isRight, DYING_MS)) return quote(line);
   const lines = trial.server?.allLines() ?? [];
   const similar = lines.find((printed) => printed.includes(`${message.sid}`)) ??
     lines.find((printed) => /connected|student/i.test(printed));
-  if (similar !== undefined) {
-    throw new Miss(`${quote(similar)} instead of ${quote(line)}`);
-  }
-  throw new Miss(
-    `no such line${await onlyAtTheEnd(trial, new RegExp(`${message.sid}`))}`,
-  );
+  if (similar !== undefined) throw new Miss(`${quote(similar)} instead of ${quote(line)}`);
+  await noteLateLine(trial, new RegExp(`${message.sid}`));
+  throw new Miss("no such line");
 }
 
-/** What to say if the words come when the server ends: it keeps them in a buffer until then. */
-async function onlyAtTheEnd(trial: Trial, words: RegExp): Promise<string> {
-  if (!trial.server || trial.server.hasEnded || Deno.build.os === "windows") {
-    return "";
-  }
+/** A note if the words come only when the server ends: it keeps them in a buffer until then. */
+async function noteLateLine(trial: Trial, words: RegExp): Promise<void> {
+  if (!trial.server || trial.server.hasEnded) return;
+  const before = trial.server.allLines().length;
   await trial.interrupt();
-  const line = trial.server.allLines().find((printed) => words.test(printed));
-  return line === undefined
-    ? ""
-    : `; ${quote(line)} came only when it ended: flush its output`;
+  const late = trial.server.allLines().slice(before).find((line) => words.test(line));
+  if (late !== undefined) trial.note = `${quote(late)} came only when it ended: flush its output`;
 }
 
-/** One client: what starts and ends are compared with. */
-export async function servesFirst(trial: Trial): Promise<void> {
-  await trial.visit();
-}
+// -------------------------------------------------------------------------- one after another --
 
 /** Two clients, one after the other. */
 export async function servesNext(trial: Trial): Promise<void> {
@@ -151,38 +202,36 @@ export async function servesNext(trial: Trial): Promise<void> {
 }
 
 /** While a client is served, another one that comes gets nothing. */
-export async function servesOneAtATime(trial: Trial): Promise<string | void> {
-  const first = await trial.connect();
-  const greeting = await first.receive(GREETING_MS);
-  if (!greeting) {
-    await trial.send(first, [request().bytes]);
-    if (!(await trial.nextAnswer(first))) {
-      throw trial.nothing(first, "no answer");
-    }
-  }
-  if (first.end !== "") {
-    throw new NotJudged(`after its first answer ${first.end}`);
-  }
+export async function servesOneAtATime(trial: Trial): Promise<void> {
+  const first = await trial.greeted();
   const second = await trial.connect();
   second.send(request().bytes);
   const hasAnything = () => second.pending.length > 0;
   const isServed = await second.until(hasAnything, NOTHING_MS);
   // It may be served since the server has just closed the first one: then this shows, too.
   if (isServed && !(await first.untilEnd(SETTLE_MS))) {
-    throw new Miss(
-      "the second client is served while the first one is: that is lab 4's answer",
-    );
+    throw new Miss("the second client is served while the first one is: that is lab 4's answer");
   }
+  if (first.end === "") {
+    await trial.ask(first);
+    await trial.leave(first);
+  }
+  await second.until(() => hasAnything() || second.end !== "", ANSWER_MS);
+  await trial.leave(second);
 }
 
 /** A client that comes while another one is served is served after it. */
 export async function servesTheWaiting(trial: Trial): Promise<void> {
   const first = await trial.connect();
   const second = await trial.connect();
-  await trial.converse(first);
-  await trial.leave(first);
-  await trial.converse(second);
+  for (const client of [first, second]) {
+    await trial.greeting(client, ANSWER_MS);
+    await trial.ask(client);
+    await trial.leave(client);
+  }
 }
+
+// -------------------------------------------------------------------------------- bad clients --
 
 /** A bad client comes, and the next client is served. */
 export async function survives(trial: Trial, kind: string): Promise<void> {
@@ -190,11 +239,10 @@ export async function survives(trial: Trial, kind: string): Promise<void> {
   await trial.visit();
 }
 
-async function meetBadClient(trial: Trial, kind: string): Promise<Client> {
+async function meetBadClient(trial: Trial, kind: string): Promise<void> {
   const client = await trial.connect();
   await client.receive(GREETING_MS);
   await BAD_CLIENTS[kind](trial, client);
-  return client;
 }
 
 /** A dict without sid: the next client is served, and what is no request gets no acknowledgement. */
@@ -202,66 +250,56 @@ export async function refusesIncomplete(trial: Trial): Promise<void> {
   const client = await trial.connect();
   await client.receive(GREETING_MS);
   await trial.send(client, [WITHOUT_SID]);
-  const answer = await trial.nextAnswer(client, POLITE_MS);
+  const answer = await client.receive(POLITE_MS);
   await trial.leave(client);
   const next = await trial.visit();
   if (answer && isAcknowledgement(answer, next.answer)) {
     throw new Miss(`a dict without sid is acknowledged: ${show(answer.value)}`);
   }
-  const line = trial.lines.find((printed) =>
-    printed.includes(NAME_WITHOUT_SID)
-  );
-  await trial.hasPrinted(
-    (printed) => printed.includes(`${next.request.sid}`),
-    PRINT_MS,
-  );
-  const good = trial.lines.find((printed) =>
-    printed.includes(`${next.request.sid}`)
-  );
-  if (
-    line !== undefined && good !== undefined &&
-    beginsAlike(line, good, next.request.name)
-  ) {
-    throw new Miss(`a line as if it had connected: ${quote(line)}`);
-  }
+  const ofNext = (line: string) => line.includes(`${next.request.sid}`);
+  await trial.hasPrinted(ofNext, PRINT_MS);
+  const good = trial.lines.find(ofNext) ?? "";
+  const line = trial.lines.find((printed) => {
+    return isSameLine(printed, NAME_WITHOUT_SID, good, next.request.name) &&
+      printed.includes(NAME_WITHOUT_SID);
+  });
+  if (line !== undefined) throw new Miss(`a line as if it had connected: ${quote(line)}`);
 }
 
 /** Whether an answer says yes: it is 1, or of the kind that a good client gets from this server. */
-function isAcknowledgement(
-  answer: Received,
-  good: Received | undefined,
-): boolean {
+function isAcknowledgement(answer: Received, good: Received | undefined): boolean {
   if (show(answer.value) === "1") return true;
   if (!good) return false;
   const keys = Object.keys(Object(answer.value));
-  if (typeof answer.value !== "object") {
-    return show(answer.value) === show(good.value);
-  }
+  if (typeof answer.value !== "object") return show(answer.value) === show(good.value);
   return keys.length > 0 && keys.every((key) => key in Object(good.value));
 }
 
-/** The server says something about a bad client that good clients do not cause. */
+/**
+ * The server says something about a bad client that good clients do not cause, and goes on. The line
+ * of a good client with another name says nothing.
+ */
 export async function reports(trial: Trial, kind: string): Promise<string> {
-  await orNotJudged(trial.visit(), "it serves no client");
-  await orNotJudged(trial.visit(), "it serves no second client");
+  const { request: good } = await trial.visit();
+  await trial.visit();
   await delay(SETTLE_MS);
-  const usual = new Set(trial.lines.map(withoutNumbers));
+  const usual = new Set(trial.lines.map(kindOf));
+  const goodLine = trial.lines.find((line) => line.includes(`${good.sid}`)) ?? "";
+  const isReport = (line: string) =>
+    !usual.has(kindOf(line)) && !isSameLine(line, NAME_WITHOUT_SID, goodLine, good.name);
   await meetBadClient(trial, kind);
-  const isUnusual = (line: string) => !usual.has(withoutNumbers(line));
-  const isHeard = await trial.hasPrinted(isUnusual, PRINT_MS);
-  await orNotJudged(trial.visit(), "it did not survive such a client");
+  const isHeard = await trial.hasPrinted(isReport, PRINT_MS);
+  await mustGoOn(trial, kind);
   if (!isHeard) throw new Miss("no words that good clients do not cause, too");
-  return quote(trial.lines.find(isUnusual) ?? "");
+  return quote(trial.lines.find(isReport) ?? "");
 }
 
-/** What is no fault of this kind, but keeps it from being seen. */
-async function orNotJudged(
-  promise: Promise<unknown>,
-  why: string,
-): Promise<void> {
+/** What ends the server is the fault that another check judges. */
+async function mustGoOn(trial: Trial, kind: string): Promise<void> {
   try {
-    await promise;
+    await trial.visit();
   } catch (error) {
-    throw error instanceof Miss ? new NotJudged(why) : error;
+    if (!(error instanceof Miss)) throw error;
+    throw new NotJudged(`it builds on "${kind}": the next client is not served after such a one`);
   }
 }

@@ -4,68 +4,52 @@
  * @module
  */
 
-import type { Check } from "./checks_lab.ts";
+import { printable } from "../shared/text.ts";
 import { MAX_REPORTED_LENGTH } from "./limits.ts";
-import {
-  Miss,
-  NoServer,
-  NotJudged,
-  type Outcome,
-  type Verdict,
-} from "./outcome.ts";
-import { printable } from "./show.ts";
-import { CONTROLS } from "./controls.ts";
+import { Miss, NoServer, NotJudged, type Outcome, type Verdict } from "./outcome.ts";
+import { adviceOnStart } from "./start.ts";
 import { CHECKS } from "./texts.ts";
 import { type Setting, Trial } from "./trial.ts";
 
-/** Which experiment: a check, or the control that some checks have. It can be sent as JSON. */
-export type Experiment =
-  | { readonly check: string; readonly kind: string }
-  | { readonly control: string };
-
-/** What is run, and what is expected of it. */
-function rowOf(experiment: Experiment): { run: Check; expected: string } {
-  const row = "check" in experiment
-    ? CHECKS.find(({ name }) => name === experiment.check)
-    : CONTROLS.find(({ name }) => name === experiment.control);
-  if (!row) {
-    throw new Error(`There is no experiment ${JSON.stringify(experiment)}`);
-  }
-  return row;
+/** Which experiment. It can be sent as JSON. */
+export interface Experiment {
+  /** The name of the check. */
+  readonly check: string;
+  /** The kind of client that it is made with: the name of the check, or one of its kinds. */
+  readonly kind: string;
 }
 
 /** Makes an experiment. What the server does is an outcome; an error is not the server's. */
-export async function perform(
-  experiment: Experiment,
-  setting: Setting,
-): Promise<Outcome> {
+export async function perform({ check, kind }: Experiment, setting: Setting): Promise<Outcome> {
+  const row = CHECKS.find(({ name }) => name === check);
+  if (!row) throw new Error(`There is no check ${check}`);
   const trial = new Trial(setting);
-  const { run, expected } = rowOf(experiment);
   try {
-    const seen = await run(trial, "kind" in experiment ? experiment.kind : "");
-    return outcomeOf(trial, "pass", seen ?? expected);
+    const seen = await row.run(trial, kind);
+    return outcomeOf(trial, "pass", seen ?? row.expected);
   } catch (error) {
-    if (error instanceof NotJudged) {
-      return outcomeOf(trial, "not judged", error.message);
-    }
-    if (!(error instanceof Miss)) throw error;
-    const seen = error.message + await trial.comment();
-    return {
-      ...outcomeOf(trial, "miss", seen),
-      met: error instanceof NoServer ? [] : ["says where"],
-    };
+    if (error instanceof NotJudged) return outcomeOf(trial, "not judged", error.message);
+    if (error instanceof Miss) return await outcomeOfMiss(trial, error);
+    throw error;
   } finally {
     await trial.end();
   }
+}
+
+async function outcomeOfMiss(trial: Trial, miss: Miss): Promise<Outcome> {
+  const seen = miss.message + await trial.comment();
+  const isStart = miss instanceof NoServer && trial.server;
+  const advice = isStart ? await adviceOnStart(isStart, trial.said() !== undefined) : "";
+  return { ...outcomeOf(trial, "miss", seen), advice };
 }
 
 function outcomeOf(trial: Trial, verdict: Verdict, seen: string): Outcome {
   return {
     verdict,
     seen: shorten(printable(seen)),
-    note: "",
+    note: shorten(printable(trial.note)),
     advice: "",
-    met: trial.address ? ["says where"] : [],
+    met: [...trial.met],
     output: trial.server?.excerpt().map(shorten) ?? [],
     lastWords: shorten(trial.server?.lastWords() ?? ""),
   };

@@ -6,22 +6,14 @@
 
 import type { Experiment } from "./experiment.ts";
 import { SUBMISSION_MS } from "./limits.ts";
-import type { CheckResult, Graded, Outcome, Verdict } from "./outcome.ts";
+import { type CheckResult, type Graded, type Outcome, Trouble, type Verdict } from "./outcome.ts";
 import { isPython, type Submission } from "./submission.ts";
-import { type Control, SERVES } from "./controls.ts";
-import type { CheckText } from "./texts.ts";
-
-/** How an experiment is made: in a sandbox or here. */
-export type Perform = (experiment: Experiment) => Promise<Outcome>;
+import { CHECKS, type CheckText, HARDSHIPS } from "./texts.ts";
 
 /** What a check has come to, before points and advice are added. */
 interface Finding {
   readonly check: CheckText;
-  readonly verdict: Verdict;
-  readonly seen: string;
-  readonly note: string;
-  readonly output: string[];
-  readonly lastWords: string;
+  readonly outcome: Outcome;
   readonly seconds: number;
 }
 
@@ -33,52 +25,61 @@ export interface Order {
   readonly checks: readonly CheckText[];
   /** The points of each check, by name. */
   readonly points: ReadonlyMap<string, number>;
-  /** Makes an experiment with the submission. */
-  readonly perform: Perform;
+  /** Makes an experiment with the submission, in a sandbox or here. */
+  readonly perform: (experiment: Experiment) => Promise<Outcome>;
+  /** Called when a check begins. */
+  readonly onCheck: (name: string) => void;
   /** Whether experiments can be made side by side: each has a sandbox of its own. */
   readonly isSandboxed: boolean;
-  /** Called when what is left to do is mostly waiting: the next submission can begin. */
-  readonly whenIdle: () => void;
 }
 
-/** Grades one submission. */
+/** Grades one submission. Trouble of the grader's own is no mark, and does not end the others. */
 export async function gradeSubmission(order: Order): Promise<Graded> {
   const begin = performance.now();
-  const findings = await new Grading(order).run();
+  try {
+    const findings = await new Grading(order).run();
+    return gradedOf(order, findings, "", seconds(begin));
+  } catch (error) {
+    const trouble = (error as Error).message;
+    const nothing = order.checks.map((check): Finding => ({
+      check,
+      outcome: notJudged("it could not be graded"),
+      seconds: 0,
+    }));
+    return gradedOf(order, nothing, trouble, seconds(begin));
+  }
+}
+
+function gradedOf(order: Order, findings: Finding[], trouble: string, seconds: number): Graded {
   const checks = findings.map((finding) => resultOf(finding, order));
-  const sum = (numbers: number[]) =>
-    numbers.reduce((total, number) => total + number, 0);
+  const sum = (numbers: number[]) => numbers.reduce((total, number) => total + number, 0);
   return {
     name: order.submission.name,
     path: order.submission.path,
-    points: sum(checks.map(({ points }) => points)),
+    points: trouble === "" ? sum(checks.map(({ points }) => points)) : null,
     maxPoints: sum(checks.map(({ maxPoints }) => maxPoints)),
-    trouble: "",
+    trouble,
     checks,
-    lastWords: lastWordsOf(findings),
-    seconds: seconds(begin),
+    lastWords: lastWordsOf(findings.map(({ outcome }) => outcome)),
+    seconds,
   };
 }
 
 /** What the server said last where it missed something; else in the first check. */
-function lastWordsOf(findings: Finding[]): string {
-  const missed = findings.find(({ verdict, lastWords }) =>
-    verdict === "miss" && lastWords !== ""
-  );
-  return (missed ?? findings[0])?.lastWords ?? "";
+function lastWordsOf(outcomes: Outcome[]): string {
+  const missed = outcomes.find(({ verdict, lastWords }) => verdict === "miss" && lastWords !== "");
+  return (missed ?? outcomes[0])?.lastWords ?? "";
 }
 
 function seconds(begin: number): number {
   return Math.round((performance.now() - begin) / 100) / 10;
 }
 
-function resultOf(
-  finding: Finding,
-  { points, submission }: Order,
-): CheckResult {
-  const { check, verdict, seen, note, output } = finding;
-  const maxPoints = points.get(check.name) ?? 0;
+function resultOf({ check, outcome, seconds }: Finding, order: Order): CheckResult {
+  const { verdict, seen, note, advice, output } = outcome;
+  const maxPoints = order.points.get(check.name) ?? 0;
   const isMiss = verdict === "miss";
+  const hasPython = isMiss && advice === "" && isPython(order.submission);
   return {
     name: check.name,
     part: check.part,
@@ -89,168 +90,186 @@ function resultOf(
     expected: check.expected,
     seen,
     note,
-    change: isMiss ? check.change : "",
-    inPython: isMiss && isPython(submission) ? check.inPython : "",
+    change: isMiss ? advice || check.change : "",
+    inPython: hasPython ? check.inPython : "",
     output,
-    seconds: finding.seconds,
+    seconds,
   };
 }
 
-/** Experiments with one submission that are made at once, each in its sandbox. */
-const AT_ONCE = 2;
+/** Experiments with one submission that are made at once, each in its sandbox: most of it is waiting. */
+const AT_ONCE = 3;
 
-/** The state of one grading: whether the server starts at all, and the controls that were made. */
+/** The check that shows whether the server starts. */
+const STARTS = "says where";
+/** The checks without which no client is served at all. What needs one of them is not even run. */
+const FIRST_CLIENT = [STARTS, "greets", "acknowledges", "prints"];
+
+/** The state of one grading: the experiments that were made, and what clients have met in them. */
 class Grading {
-  /** Why no further experiment can succeed. */
-  #hopeless = "";
   readonly #deadline = performance.now() + SUBMISSION_MS;
-  #servesNobody = false;
-  readonly #controls = new Map<Control, Promise<Outcome>>();
+  readonly #outcomes = new Map<string, Promise<Outcome>>();
+  readonly #passed = new Set<string>();
+  readonly #met = new Set<string>();
+  /** The check that was made last: after it, a server that was not started here may be gone. */
+  #last = "";
+  #isGone = false;
 
   constructor(readonly order: Order) {}
 
   /**
-   * The first check shows whether the server starts, and the first control whether it serves anybody.
-   * Where each experiment has a sandbox, the others are made two at once, since most of one is
-   * waiting; those that only wait run beside them.
+   * The first check shows whether the server starts, the next ones whether it serves anybody. Where
+   * each experiment has a sandbox, they are made side by side, the longest first.
    */
   async run(): Promise<Finding[]> {
-    const [first, ...others] = this.order.checks;
-    const findings = [await this.#find(first)];
-    await this.#seeWhetherItServes();
-    const { isSandboxed } = this.order;
-    const aside = others.filter(({ isIdle }) => isSandboxed && isIdle === true);
-    const left = others.filter((check) => !aside.includes(check));
-    const waiting = aside.map((check) => this.#find(check));
+    const checks = this.#inOrder();
+    const [start, first, others] = [[STARTS], FIRST_CLIENT, checks.map(({ name }) => name)];
+    const findings: Finding[] = [];
+    for (const names of [start, first, others]) {
+      const isDue = ({ name }: CheckText) =>
+        names.includes(name) && findings.every(({ check }) => check.name !== name);
+      findings.push(...await this.#findAll(checks.filter(isDue)));
+    }
+    const place = (finding: Finding) => this.order.checks.indexOf(finding.check);
+    return findings.sort((one, other) => place(one) - place(other));
+  }
+
+  /** A server that runs already meets good clients first, and hostile ones last. */
+  #inOrder(): CheckText[] {
+    const hardship = ({ name }: CheckText) => HARDSHIPS.indexOf(name);
+    const length = ({ isLong }: CheckText) => isLong ? 0 : 1;
+    return this.order.checks.toSorted((one, other) =>
+      this.#isRunning() ? hardship(one) - hardship(other) : length(one) - length(other)
+    );
+  }
+
+  async #findAll(checks: CheckText[]): Promise<Finding[]> {
+    const findings: Finding[] = [];
     const work = async () => {
-      for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      for (let next = checks.shift(); next !== undefined; next = checks.shift()) {
         findings.push(await this.#find(next));
       }
     };
-    await Promise.all(Array.from({ length: isSandboxed ? AT_ONCE : 1 }, work));
-    this.order.whenIdle();
-    findings.push(...await Promise.all(waiting));
-    const place = (finding: Finding) =>
-      this.order.checks.indexOf(finding.check);
-    return findings.sort((one, other) => place(one) - place(other));
+    await Promise.all(Array.from({ length: this.order.isSandboxed ? AT_ONCE : 1 }, work));
+    return findings;
   }
 
   async #find(check: CheckText): Promise<Finding> {
     const begin = performance.now();
-    const kinds = check.kinds ?? [check.name];
-    const outcomes = await this.#each(kinds, (kind) => this.#try(check, kind));
-    const outcome = check.kinds ? together(outcomes, kinds) : outcomes[0];
-    const judged = await this.#compare(check, outcome);
-    const { note, output, lastWords } = outcome;
-    return {
-      check,
-      ...judged,
-      note,
-      output,
-      lastWords,
-      seconds: seconds(begin),
-    };
+    this.order.onCheck(check.name);
+    const outcome = await this.#judge(check);
+    return { check, outcome, seconds: seconds(begin) };
   }
 
-  /** Side by side where each has a sandbox. */
-  async #each(
-    kinds: string[],
-    attempt: (kind: string) => Promise<Outcome>,
-  ): Promise<Outcome[]> {
-    if (this.order.isSandboxed) return await Promise.all(kinds.map(attempt));
-    const outcomes: Outcome[] = [];
-    for (const kind of kinds) outcomes.push(await attempt(kind));
-    return outcomes;
-  }
-
-  /** The checks that are compared with a good client are not made if not even one is served. */
-  async #seeWhetherItServes(): Promise<void> {
-    if (this.#isRunning() || this.#hopeless !== "") return;
-    const { verdict } = await this.#control(SERVES);
-    this.#servesNobody = verdict === "miss";
-  }
-
-  async #try(check: CheckText, kind: string): Promise<Outcome> {
-    if (check.isLocal && this.#isRunning()) {
-      return notJudged("it was not started here");
-    }
-    if (performance.now() > this.#deadline) {
-      this.#hopeless ||= `the ${
-        SUBMISSION_MS / 1000
-      } s for a submission are over`;
-    }
-    if (this.#hopeless !== "") return notJudged(this.#hopeless);
-    if (this.#servesNobody && (check.control || check.kinds)) {
-      return notJudged(SERVES.otherwise);
-    }
-    const outcome = await this.#perform({ check: check.name, kind });
-    if (!outcome.met.includes("says where")) {
-      this.#hopeless = outcome.verdict === "miss"
-        ? "the server does not start"
-        : outcome.seen;
+  /** A pass stands for itself. A miss counts where everything is there that the check builds on. */
+  async #judge(check: CheckText): Promise<Outcome> {
+    const reason = this.#whyNotRun(check);
+    if (reason !== "") return notJudged(reason);
+    const outcome = await this.#outcomeOf(check);
+    if (outcome.verdict !== "miss") return outcome;
+    if (this.#isRunning() && outcome.met.length === 0) return this.#gone(outcome);
+    this.#last = check.name;
+    for (const need of check.needs) {
+      if (await this.#has(need)) continue;
+      return { ...outcome, verdict: "not judged", seen: this.#buildsOn(need), advice: "" };
     }
     return outcome;
   }
 
-  /** What goes wrong in the grader itself is no fault of the server, and does not end the others. */
-  async #perform(experiment: Experiment): Promise<Outcome> {
-    try {
-      return await this.order.perform(experiment);
-    } catch (error) {
-      return {
-        ...notJudged(`it could not be graded: ${(error as Error).message}`),
-        met: [],
-      };
+  /** A server that was not started here accepts nobody: it was not there, or a client has ended it. */
+  #gone({ seen }: Outcome): Outcome {
+    if (this.#met.size === 0) throw new Trouble(`${seen}: start the server first`);
+    this.#isGone = true;
+    return notJudged(this.#whoEndedIt());
+  }
+
+  #whoEndedIt(): string {
+    return `the server has ended, probably by "${this.#last}"`;
+  }
+
+  #whyNotRun(check: CheckText): string {
+    if (this.#isRunning() && check.isLocal) return "it was not started here";
+    if (this.#isGone) return this.#whoEndedIt();
+    if (performance.now() > this.#deadline) {
+      return `the ${SUBMISSION_MS / 1000} s for a submission are over`;
+    }
+    const missing = this.#missingFor(check);
+    return missing === undefined ? "" : this.#buildsOn(missing);
+  }
+
+  /** What shows already that no client is served: what this check builds on, directly or not. */
+  #missingFor(check: CheckText): string | undefined {
+    for (const need of check.needs) {
+      const missing = this.#missingFor(named(need));
+      if (missing !== undefined) return missing;
+      const isKnown = FIRST_CLIENT.includes(need) && this.#outcomes.has(need);
+      if (isKnown && !this.#isThere(need)) return need;
     }
   }
 
-  /** A miss says nothing about this check if a good client in its place fares no better. */
-  async #compare({ control }: CheckText, { verdict, seen }: Outcome) {
-    const isFinal = verdict !== "miss" || !control || this.#isRunning() ||
-      this.#hopeless !== "";
-    if (isFinal || (await this.#control(control)).verdict === "pass") {
-      return { verdict, seen };
-    }
-    return { verdict: "not judged" as const, seen: control.otherwise };
+  #buildsOn(need: string): string {
+    return `it builds on "${need}", which is not there`;
   }
 
-  /** The outcome of a control, which is made once. */
-  #control(control: Control): Promise<Outcome> {
-    const known = this.#controls.get(control) ??
-      this.#perform({ control: control.name });
-    this.#controls.set(control, known);
+  #isThere(name: string): boolean {
+    return this.#passed.has(name) || this.#met.has(name);
+  }
+
+  /** Whether this check is passed, or a client has met its subject. It is made if it was not yet. */
+  async #has(name: string): Promise<boolean> {
+    if (this.#isThere(name)) return true;
+    if (!this.#isRunning()) await this.#outcomeOf(named(name));
+    else if (!this.#outcomes.has(name)) return true; // the server is in an unknown state
+    return this.#isThere(name);
+  }
+
+  /** The outcome of a check's experiments, which are made once. */
+  #outcomeOf(check: CheckText): Promise<Outcome> {
+    const known = this.#outcomes.get(check.name) ?? this.#experiment(check);
+    this.#outcomes.set(check.name, known);
     return known;
   }
 
-  /** A server that runs already is in an unknown state: there is nothing to compare with. */
+  async #experiment(check: CheckText): Promise<Outcome> {
+    const kinds = check.kinds ?? [check.name];
+    const attempt = (kind: string) => this.order.perform({ check: check.name, kind });
+    const outcomes = this.order.isSandboxed
+      ? await Promise.all(kinds.map(attempt))
+      : await inTurn(kinds, attempt);
+    for (const { met } of outcomes) met.forEach((name) => this.#met.add(name));
+    const outcome = check.kinds ? together(outcomes, kinds) : outcomes[0];
+    if (outcome.verdict === "pass") this.#passed.add(check.name);
+    return outcome;
+  }
+
   #isRunning(): boolean {
     return this.order.submission.command.length === 0;
   }
 }
 
-function notJudged(seen: string): Outcome {
-  const met = ["says where"];
-  return {
-    verdict: "not judged",
-    seen,
-    note: "",
-    advice: "",
-    met,
-    output: [],
-    lastWords: "",
-  };
+function named(name: string): CheckText {
+  const check = CHECKS.find((row) => row.name === name);
+  if (!check) throw new Error(`There is no check ${name}`);
+  return check;
 }
 
-/** One outcome of those of several kinds of clients: a miss if one of them is. */
+async function inTurn<T, U>(items: T[], work: (item: T) => Promise<U>): Promise<U[]> {
+  const results: U[] = [];
+  for (const item of items) results.push(await work(item));
+  return results;
+}
+
+function notJudged(seen: string): Outcome {
+  const nothing = { note: "", advice: "", met: [], output: [], lastWords: "" };
+  return { verdict: "not judged", seen, ...nothing };
+}
+
+/** One outcome of those of several kinds of clients: all must succeed. */
 function together(outcomes: Outcome[], kinds: string[]): Outcome {
-  const of = (verdict: Verdict) =>
-    outcomes.filter((outcome) => outcome.verdict === verdict);
-  const [missed, passed] = [of("miss"), of("pass")];
-  const shown = [...missed, ...passed, ...outcomes][0];
-  if (missed.length > 0) {
-    const names = kinds.filter((_, index) => outcomes[index].verdict === "miss")
-      .join(", ");
-    return { ...shown, seen: `${names}: ${shown.seen}` };
-  }
-  return shown;
+  const verdicts: Verdict[] = ["miss", "not judged", "pass"];
+  const verdict = verdicts.find((one) => outcomes.some((outcome) => outcome.verdict === one));
+  const shown = outcomes.find((outcome) => outcome.verdict === verdict) ?? outcomes[0];
+  if (verdict !== "miss") return shown;
+  const names = kinds.filter((_, index) => outcomes[index].verdict === "miss").join(", ");
+  return { ...shown, seen: `${names}: ${shown.seen}` };
 }

@@ -28,9 +28,7 @@ const PROGRAM_FOLDERS = ["bin", ".bin", "shims"];
 
 /** Whether a path is in one of these folders, or is one of them. */
 export function isWithin(path: string, folders: readonly string[]): boolean {
-  return folders.some((folder) =>
-    path === folder || path.startsWith(`${folder}/`)
-  );
+  return folders.some((folder) => path === folder || path.startsWith(`${folder}/`));
 }
 
 /**
@@ -64,7 +62,5 @@ function installationOf(path: string): string {
   const folder = dirname(path);
   const above = dirname(folder);
   const isShared = [homedir(), `${homedir()}/.local`, "/"].includes(above);
-  return PROGRAM_FOLDERS.includes(basename(folder)) && !isShared
-    ? above
-    : folder;
+  return PROGRAM_FOLDERS.includes(basename(folder)) && !isShared ? above : folder;
 }

@@ -47,8 +47,7 @@ Deno.test({
   const before = Deno.env.get("HOME") ?? "";
   Deno.env.set("HOME", root);
   const found = (program: string) => installationsOf(`${root}/${program}`);
-  const expected = (...folders: string[]) =>
-    folders.map((folder) => `${root}/${folder}`);
+  const expected = (...folders: string[]) => folders.map((folder) => `${root}/${folder}`);
   try {
     assertEquals(
       found(".nvm/versions/node/v22/bin/node"),
@@ -81,9 +80,7 @@ Deno.test(
     const packages = module.replace(/\/[^/]*$/, "");
     const server = await submissions.addFault("none", "alice");
     const text = await Deno.readTextFile(server);
-    const path = `import sys\nsys.path.append(${
-      JSON.stringify(packages)
-    })\nimport extra\n`;
+    const path = `import sys\nsys.path.append(${JSON.stringify(packages)})\nimport extra\n`;
     await Deno.writeTextFile(
       server,
       text.replace("import io\n", `${path}import io\n`),

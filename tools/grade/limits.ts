@@ -8,12 +8,18 @@
 export const START_MS = 8000;
 /** For one try to connect. */
 export const CONNECT_MS = 1000;
-/** For an answer, for a greeting where it is the question, and for the end after ^C. */
+/** For a greeting, an answer or a line, and for the end after ^C. */
 export const ANSWER_MS = 2000;
-/** For the greeting before a client sends its request anyhow. */
+/** For the greeting before a client sends its request anyhow, where the greeting is not the question. */
 export const GREETING_MS = 500;
-/** For the acknowledgement of a client whose greeting has already shown that it is served. */
+/** For an answer that may be missing: that the request was taken has shown otherwise. */
 export const POLITE_MS = 500;
+/** A client is quiet for this long before its request: what comes meanwhile is no reaction to it. */
+export const QUIET_MS = 100;
+/** The same where it is the question whether a client is served. Many a server waits a second only. */
+export const LONG_QUIET_MS = 700;
+/** An answer that takes longer may be none, but what the server sends to everybody after a while. */
+export const PROMPT_MS = 150;
 /** For printed words, which may arrive after the answer. */
 export const PRINT_MS = 1500;
 /** Between two pieces of a request, so that the server reads the first one alone. */
@@ -22,7 +28,7 @@ export const PIECE_MS = 300;
 export const NOTHING_MS = 500;
 /** For a server to print what good clients cause after they have left. */
 export const SETTLE_MS = 150;
-/** For an error to end a server that has not answered. */
+/** For an error to end a server that has not answered, or to show in its output. */
 export const DYING_MS = 300;
 /** For the pipes of a server that has ended, which a process of its own may keep open. */
 export const PIPES_MS = 1000;
@@ -41,3 +47,24 @@ export const MAX_LINE_LENGTH = 8192;
 export const MAX_REPORTED_LINES = 30;
 /** Characters of one line, or of what was seen, that a report shows. */
 export const MAX_REPORTED_LENGTH = 300;
+
+/** Time between two looks of {@linkcode until}. */
+const LOOK_MS = 5;
+
+/** Waits some ms. */
+export function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/**
+ * Waits until this holds; returns whether it does before `ms` have passed. It looks again and again:
+ * sockets, pipes and processes have no event in common.
+ */
+export async function until(holds: () => boolean, ms: number): Promise<boolean> {
+  const deadline = performance.now() + ms;
+  while (!holds()) {
+    if (performance.now() > deadline) return false;
+    await delay(LOOK_MS);
+  }
+  return true;
+}

@@ -125,7 +125,5 @@ export function count(
   part: Part,
   verdict: Verdict,
 ): number {
-  return checks.filter((check) =>
-    check.part === part && check.verdict === verdict
-  ).length;
+  return checks.filter((check) => check.part === part && check.verdict === verdict).length;
 }

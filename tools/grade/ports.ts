@@ -5,9 +5,8 @@
  * @module
  */
 
-import { PORT_MS } from "./limits.ts";
-import { NotJudged } from "./outcome.ts";
-import { delay } from "./until.ts";
+import { delay, PORT_MS } from "./limits.ts";
+import { Trouble } from "./outcome.ts";
 
 /** Where something listens. */
 export interface Address {
@@ -61,9 +60,7 @@ async function isInUse(port: number): Promise<boolean> {
   const output = isLinux
     ? await outputOf("ss", ["-Htan"])
     : await outputOf("netstat", ["-an", "-p", "tcp"]);
-  return output.split("\n").flatMap(readAddress).some((address) =>
-    address.port === port
-  );
+  return output.split("\n").flatMap(readAddress).some((address) => address.port === port);
 }
 
 /**
@@ -71,7 +68,7 @@ async function isInUse(port: number): Promise<boolean> {
  * to a minute after the one before it, and that is not its fault.
  *
  * @param say Tells the person who waits why.
- * @throws {NotJudged} When one of them does not become free.
+ * @throws {Trouble} When one of them does not become free.
  */
 export async function untilFree(
   ports: Iterable<number>,
@@ -82,7 +79,7 @@ export async function untilFree(
     let hasSaid = false;
     while (await isInUse(port)) {
       if (performance.now() > deadline) {
-        throw new NotJudged(
+        throw new Trouble(
           `port ${port} is in use by another program: end it, or see --port`,
         );
       }

@@ -106,9 +106,7 @@ export async function performInSandbox(
   settings: SandboxSettings,
 ): Promise<Outcome> {
   const isCopied = flags.isSmall(submission.folder);
-  const command = submission.command.map((word) =>
-    flags.inScratch(word, submission.folder)
-  );
+  const command = submission.command.map((word) => flags.inScratch(word, submission.folder));
   const user = flags.nextUser();
   const wrappers = flags.wrappersFor(user);
   const { port, silence } = settings;
@@ -128,9 +126,7 @@ export async function performInSandbox(
     [...options, "--", ...flags.innerCommand()],
     JSON.stringify(task),
   );
-  const answers = ended.output.split("\n").filter((line) =>
-    line.startsWith(`{"key":"${key}"`)
-  );
+  const answers = ended.output.split("\n").filter((line) => line.startsWith(`{"key":"${key}"`));
   if (answers.length > 0) return readAnswer(answers[0]);
   if (ended.isLate) return broken(`no end within ${EXPERIMENT_MS / 1000} s`);
   if (ended.status > 128) {
@@ -178,9 +174,7 @@ async function run(args: string[], input: string) {
   try {
     await new Response(input).body?.pipeTo(process.stdin).catch(() => {}); // bwrap may have failed
     const { code, stdout, stderr } = await process.output();
-    const [output, errors] = [stdout, stderr].map((bytes) =>
-      new TextDecoder().decode(bytes)
-    );
+    const [output, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
     return { status: code, output, errors, isLate };
   } finally {
     clearTimeout(timer);

@@ -163,12 +163,8 @@ function graderPaths(): string[] {
 
 /** The interpreter of a submission, and the files outside its folder that its command names. */
 function pathsOf({ command, folder }: Submission): string[] {
-  const files = command.slice(1).filter((word) =>
-    isAbsolute(word) && !isWithin(word, [folder])
-  );
-  const existing = files.filter((path) =>
-    statSync(path, { throwIfNoEntry: false })
-  );
+  const files = command.slice(1).filter((word) => isAbsolute(word) && !isWithin(word, [folder]));
+  const existing = files.filter((path) => statSync(path, { throwIfNoEntry: false }));
   const program = findProgram(command[0]);
   return [
     ...existing,

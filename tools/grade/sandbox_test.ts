@@ -8,15 +8,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { homedir } from "node:os";
 import type { Graded } from "./outcome.ts";
-import {
-  canTest,
-  gradesOf,
-  missedIn,
-  pathOf,
-  PYTHON,
-  run,
-  Submissions,
-} from "./testing.ts";
+import { canTest, gradesOf, missedIn, pathOf, PYTHON, run, Submissions } from "./testing.ts";
 
 /** The deeds of fixtures/hostile.py. */
 const DEEDS = [

@@ -5,15 +5,17 @@
  */
 
 import { delimiter } from "node:path";
-import { delay, until } from "./until.ts";
+import { existsSync } from "node:fs";
 import {
   ANSWER_MS,
+  delay,
   MAX_LINE_LENGTH,
   MAX_LINES,
   MAX_REPORTED_LINES,
   PIPES_MS,
+  until,
 } from "./limits.ts";
-import { printable } from "./show.ts";
+import { printable } from "../shared/text.ts";
 import { lastWords } from "./words.ts";
 
 /** How a server is started. */
@@ -44,6 +46,17 @@ function environmentOf(launch: Launch): Record<string, string> {
   };
 }
 
+/** From the package coreutils. */
+const STDBUF = "/usr/bin/stdbuf";
+
+/**
+ * What makes a program in C print each line at once, as it does in a terminal: with a pipe it would
+ * keep its output until it ends. A program in another language does not notice it.
+ */
+function lineBuffered(): string[] {
+  return existsSync(STDBUF) ? [STDBUF, "-oL"] : [];
+}
+
 const running = new Set<Server>();
 
 /** Ends all servers that were started here and not in a sandbox. */
@@ -64,7 +77,7 @@ export class Server {
 
   /** Starts a server. */
   constructor(launch: Launch) {
-    const [program, ...args] = [...launch.wrappers, ...launch.command];
+    const [program, ...args] = [...launch.wrappers, ...lineBuffered(), ...launch.command];
     this.#process = new Deno.Command(program, {
       args,
       cwd: launch.folder,
@@ -80,6 +93,11 @@ export class Server {
     ]);
     running.add(this);
     this.#finish(pipes);
+  }
+
+  /** Ends its standard input: a server that waits for it goes on, or ends. */
+  async closeInput(): Promise<void> {
+    await this.#process.stdin.close().catch(() => {}); // it has just ended
   }
 
   /** Sends a signal to all processes of its group, as a terminal does. */

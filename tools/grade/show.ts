@@ -11,14 +11,13 @@ import type { Client, Received } from "../shared/client.ts";
 /** Bytes of a message that are shown. */
 const SHOWN_BYTES = 24;
 
-/** The same text with U+FFFD in the place of what cannot be seen; line breaks are of that kind. */
-export function printable(text: string): string {
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "\ufffd");
-}
+/** What a text can hold and nobody sees, but for the control characters that JSON escapes. */
+const INVISIBLE = /[\p{Cf}\p{Zl}\p{Zp}\u{7f}-\u{9f}]/gu;
 
-/** A printed line in quotes: a space at its end, a `\r` or a colour can be seen. */
+/** A printed line in quotes: a space at its end, a `\r`, a colour or a mark without width shows. */
 export function quote(line: string): string {
-  return JSON.stringify(line);
+  const escape = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(line).replace(INVISIBLE, escape);
 }
 
 /** Bytes in hex: `c4 01 01`. */
@@ -44,9 +43,7 @@ export function show(value: unknown): string {
 /** Bytes that hold a value of MessagePack were probably packed twice. */
 function packedTwice(bytes: Uint8Array): string {
   try {
-    return `, which hold the value ${
-      show(decode(Uint8Array.from(bytes)))
-    }: packed twice?`;
+    return `, which hold the value ${show(decode(Uint8Array.from(bytes)))}: packed twice?`;
   } catch {
     return "";
   }
@@ -55,9 +52,7 @@ function packedTwice(bytes: Uint8Array): string {
 /** A value that has come, and the bytes behind it if there are some: it may be no MessagePack. */
 export function describe(received: Received, client: Client): string {
   const bytes = new Uint8Array([...received.bytes, ...client.pending]);
-  const rest = client.pending.length > 0
-    ? `, from the bytes ${dump(bytes)}`
-    : "";
+  const rest = client.pending.length > 0 ? `, from the bytes ${dump(bytes)}` : "";
   return `${show(received.value)}${rest}`;
 }
 

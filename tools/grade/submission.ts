@@ -58,16 +58,13 @@ export function submissionsOf(words: string[]): Submission[] {
   const lost = command.find((word) => FILE_WORD.test(word) && !exists(word));
   if (lost !== undefined) throw new UsageError(`There is no file ${lost}`);
   findProgram(command[0]);
-  const begin =
-    command.findLastIndex((word, index) => index === 0 || !isFile(word)) + 1;
+  const begin = command.findLastIndex((word, index) => index === 0 || !isFile(word)) + 1;
   const [start, files] = [command.slice(0, begin), command.slice(begin)];
   if (files.length === 0) {
     return [submissionOf(command, command.join(" "), nameOf(command))];
   }
   const names = namesOf(files);
-  return files.map((file, index) =>
-    submissionOf([...start, file], file, names[index])
-  );
+  return files.map((file, index) => submissionOf([...start, file], file, names[index]));
 }
 
 function exists(path: string): boolean {
@@ -98,9 +95,7 @@ export function findProgram(program: string): string {
 }
 
 function submissionOf(words: string[], path: string, name: string): Submission {
-  const [program, ...args] = words.map((word) =>
-    exists(word) ? resolve(word) : word
-  );
+  const [program, ...args] = words.map((word) => exists(word) ? resolve(word) : word);
   const isOwn = /[\\/]/.test(words[0]) && args.every((word) => !isFile(word));
   const script = isOwn ? program : args.findLast(isFile);
   const command = [/[\\/]/.test(words[0]) ? program : words[0], ...args];

@@ -39,17 +39,13 @@ export async function run(
     stdin: "null",
   });
   const { code, stdout, stderr } = await command.output();
-  const [out, err] = [stdout, stderr].map((bytes) =>
-    new TextDecoder().decode(bytes)
-  );
+  const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   return { code, out, err };
 }
 
 /** The command of the grader, with the rights that the task `grade` gives it. */
 export function graderCommand(): string[] {
-  const rights = ["net", "run", "read", "write", "env", "sys"].map((what) =>
-    `--allow-${what}`
-  );
+  const rights = ["net", "run", "read", "write", "env", "sys"].map((what) => `--allow-${what}`);
   return ["run", ...TOOLS_FLAGS, ...rights, pathOf("tools/grade/main.ts")];
 }
 
@@ -119,7 +115,5 @@ export async function canTest(): Promise<boolean> {
 
 /** The names of the missed checks. */
 export function missedIn({ checks }: Grades["submissions"][number]): string[] {
-  return checks.filter(({ verdict }) => verdict === "miss").map(({ name }) =>
-    name
-  );
+  return checks.filter(({ verdict }) => verdict === "miss").map(({ name }) => name);
 }

@@ -6,7 +6,6 @@
 
 import * as beyond from "./checks_beyond.ts";
 import * as lab from "./checks_lab.ts";
-import { type Control, ORDINARY, SECOND, SERVES, WHOLE } from "./controls.ts";
 import type { Part } from "./outcome.ts";
 
 /** A row of the table. */
@@ -19,12 +18,15 @@ export interface CheckText {
   readonly run: lab.Check;
   /** Kinds of bad clients: an experiment for each, and all must succeed. */
   readonly kinds?: string[];
-  /** What it is compared with if it is a miss. If that fails, too, it is "not judged". */
-  readonly control?: Control;
+  /**
+   * The checks that it builds on. Where one of them is neither passed nor its subject met by any
+   * client, a miss of this one says nothing, and it is "not judged". A pass stands for itself.
+   */
+  readonly needs: string[];
   /** Whether the grader must have started the server: it reads its output or starts it again. */
   readonly isLocal?: boolean;
-  /** Whether it is mostly waiting: then the next submission begins meanwhile. */
-  readonly isIdle?: boolean;
+  /** Whether it may take long: then it is begun before the others. */
+  readonly isLong?: boolean;
   /** What is done with the server. */
   readonly done: string;
   /** What a right server does then. */
@@ -37,6 +39,15 @@ export interface CheckText {
 
 const STREAM =
   'stream = conn.makefile("rb"), once a client; then d = pickle.load(stream) reads one whole value.';
+/** It accepts a client. */
+const STARTS = ["says where"];
+/** A first client is served: it is greeted, and its request is taken. */
+const FIRST = ["greets", "acknowledges"];
+/** The same, and there is a line for it. */
+const PRINTED = [...FIRST, "prints"];
+/** A second client is served, too. */
+const SECOND = ["serves the next"];
+
 const NEXT_IS_SERVED = "the next client is served";
 
 /** All checks, in the order of the reports. */
@@ -45,11 +56,11 @@ export const CHECKS: CheckText[] = [
     name: "says where",
     part: "lab",
     run: lab.saysWhere,
+    needs: [],
     isLocal: true,
     done: "The server starts",
     expected: "Listening at 127.0.0.1/12000, with its own port",
-    change:
-      "Ask for nothing. Listen at 127.0.0.1, port 12000, and print the line " +
+    change: "Ask for nothing. Listen at 127.0.0.1, port 12000, and print the line " +
       "Listening at HOST/PORT with these two. Flush it.",
     inPython: 'print(f"Listening at {host}/{port}", flush=True)',
   },
@@ -57,10 +68,10 @@ export const CHECKS: CheckText[] = [
     name: "greets",
     part: "lab",
     run: lab.greets,
+    needs: STARTS,
     done: "A client connects and waits",
     expected: '{"clientid": the client\'s port} at once',
-    change:
-      "Send the dict with clientid as one MessagePack value right after accept, before you " +
+    change: "Send the dict with clientid as one MessagePack value right after accept, before you " +
       "read anything. Its value is the port of the client, an integer.",
     inPython:
       'conn, address = server.accept(); conn.sendall(pickle.dumps({"clientid": address[1]}))',
@@ -69,10 +80,10 @@ export const CHECKS: CheckText[] = [
     name: "acknowledges",
     part: "lab",
     run: lab.acknowledges,
+    needs: STARTS,
     done: "A client sends its name, user name and sid",
     expected: "the integer 1",
-    change:
-      "Send the integer 1 as one MessagePack value, once, when the line of the request is " +
+    change: "Send the integer 1 as one MessagePack value, once, when the line of the request is " +
       "printed.",
     inPython: "conn.sendall(pickle.dumps(1))",
   },
@@ -80,12 +91,11 @@ export const CHECKS: CheckText[] = [
     name: "prints",
     part: "lab",
     run: lab.prints,
+    needs: STARTS,
     isLocal: true,
     done: "The same",
-    expected:
-      "Connected: Student: ..., Github Username: ..., sid: ... on a line of its own",
-    change:
-      "Print this line to the letter, before you send the acknowledgement: nothing before " +
+    expected: "Connected: Student: ..., Github Username: ..., sid: ... on a line of its own",
+    change: "Print this line to the letter, before you send the acknowledgement: nothing before " +
       "or after it, no colours, a plain line break. Flush it.",
     inPython:
       "print(f\"Connected: Student: {d['student_name']}, Github Username: {d['github_username']}, " +
@@ -95,10 +105,10 @@ export const CHECKS: CheckText[] = [
     name: "serves the next",
     part: "lab",
     run: lab.servesNext,
+    needs: FIRST,
     done: "Two clients come, one after the other",
     expected: "both are served",
-    change:
-      "Accept in a loop that does not end. When a client has closed, close its connection " +
+    change: "Accept in a loop that does not end. When a client has closed, close its connection " +
       "and accept the next one.",
     inPython:
       "while True: around accept and all that follows; leave the loop around recv when it " +
@@ -108,25 +118,21 @@ export const CHECKS: CheckText[] = [
     name: "one at a time",
     part: "lab",
     run: lab.servesOneAtATime,
-    control: SERVES,
+    needs: FIRST,
     done: "A client comes while another one is served",
-    expected:
-      "it gets nothing until the first one has left: the lab's server is iterative",
-    change:
-      "Serve one client from accept to close, and only then accept the next one. A thread " +
+    expected: "it gets nothing until the first one has left: the lab's server is iterative",
+    change: "Serve one client from accept to close, and only then accept the next one. A thread " +
       "or a process for each client is the answer to lab 4, and this is lab 3.",
-    inPython:
-      "Call the function that serves a client; do not start a threading.Thread with it.",
+    inPython: "Call the function that serves a client; do not start a threading.Thread with it.",
   },
   {
     name: "two at once",
     part: "lab",
     run: lab.servesTheWaiting,
-    control: SECOND,
+    needs: SECOND,
     done: "A client comes while another one is served, and waits",
     expected: "it is served when the first one has left",
-    change:
-      "Listen once, before the loop, with a backlog of 10. Close the connections of " +
+    change: "Listen once, before the loop, with a backlog of 10. Close the connections of " +
       "clients, but never the one that listens.",
     inPython: "server.listen(10) before while True, and conn.close() in it.",
   },
@@ -134,11 +140,10 @@ export const CHECKS: CheckText[] = [
     name: "leaves at once",
     part: "lab",
     run: lab.survives,
-    control: SECOND,
+    needs: SECOND,
     done: "A client connects and leaves without a word",
     expected: NEXT_IS_SERVED,
-    change:
-      "When a read brings no bytes, the client has closed. Close its connection and accept " +
+    change: "When a read brings no bytes, the client has closed. Close its connection and accept " +
       "the next one.",
     inPython: "data = conn.recv(4096); if not data: break",
   },
@@ -146,90 +151,79 @@ export const CHECKS: CheckText[] = [
     name: "leaves in the middle",
     part: "lab",
     run: lab.survives,
-    control: SECOND,
+    needs: SECOND,
     done: "A client sends a half of its request and leaves",
     expected: NEXT_IS_SERVED,
-    change:
-      "Expect the decoder to fail. Handle its error within the loop, close this " +
+    change: "Expect the decoder to fail. Handle its error within the loop, close this " +
       "connection, and accept the next one.",
-    inPython:
-      "try: ... except Exception as error: print(client, error) inside the accept loop.",
+    inPython: "try: ... except Exception as error: print(client, error) inside the accept loop.",
   },
   {
     name: "resets",
     part: "lab",
     run: lab.survives,
-    control: SECOND,
+    needs: SECOND,
     done: "A client breaks the connection (a reset)",
     expected: NEXT_IS_SERVED,
-    change:
-      "Expect every read and every write to fail. Handle the error within the loop, close " +
+    change: "Expect every read and every write to fail. Handle the error within the loop, close " +
       "this connection, and accept the next one.",
-    inPython:
-      "except OSError as error: (ConnectionResetError is one) around recv and sendall.",
+    inPython: "except OSError as error: (ConnectionResetError is one) around recv and sendall.",
   },
   {
     name: "garbage",
     part: "lab",
     run: lab.survives,
-    control: SECOND,
+    needs: SECOND,
     done: "A client sends bytes that are no MessagePack",
     expected: NEXT_IS_SERVED,
-    change:
-      "Expect the decoder to fail. Handle its error within the loop, close this " +
+    change: "Expect the decoder to fail. Handle its error within the loop, close this " +
       "connection, and accept the next one.",
-    inPython:
-      "try: ... except Exception as error: print(client, error) inside the accept loop.",
+    inPython: "try: ... except Exception as error: print(client, error) inside the accept loop.",
   },
   {
     name: "missing key",
     part: "lab",
     run: lab.refusesIncomplete,
-    control: SECOND,
+    needs: SECOND,
     done: "A client sends a dict without sid",
     expected: `no acknowledgement and no line for it, and ${NEXT_IS_SERVED}`,
-    change:
-      "See that all three keys are there before you print and acknowledge. If one is " +
+    change: "See that all three keys are there before you print and acknowledge. If one is " +
       "missing, say so, close this connection, and accept the next one.",
-    inPython:
-      "d['sid'] with except KeyError inside the accept loop; d.get('sid') hides it.",
+    inPython: "d['sid'] with except KeyError inside the accept loop; d.get('sid') hides it.",
   },
   {
     name: "reports exceptions",
     part: "lab",
     run: lab.reports,
+    needs: SECOND,
     kinds: ["leaves in the middle", "resets", "garbage", "missing key"],
     isLocal: true,
     done: "The console, meanwhile",
     expected: "words on each such client, which good clients do not cause",
-    change:
-      "Print what has happened and to whom, for bad clients only, where you handle the " +
+    change: "Print what has happened and to whom, for bad clients only, where you handle the " +
       "error. What good clients cause, too, tells nobody anything.",
-    inPython:
-      'except Exception as error: print(f"{address}: {error!r}", flush=True)',
+    inPython: 'except Exception as error: print(f"{address}: {error!r}", flush=True)',
   },
   {
     name: "reports leaving",
     part: "beyond",
     run: lab.reports,
+    needs: SECOND,
     kinds: ["leaves at once"],
     isLocal: true,
     done: "The console when a client leaves without a word",
     expected: "words on it, which good clients do not cause",
-    change:
-      "Print a line of its own when a client leaves without a request: else nobody knows.",
-    inPython:
-      'if not data and count == 0: print(f"{address} left without a request", flush=True)',
+    change: "Print a line of its own when a client leaves without a request: else nobody knows.",
+    inPython: 'if not data and count == 0: print(f"{address} left without a request", flush=True)',
   },
   {
     name: "two pieces",
     part: "beyond",
     run: beyond.takesTwoPieces,
-    control: WHOLE,
+    needs: FIRST,
     done: "A request comes in two pieces",
     expected: "it is answered as a whole one is, when it is whole",
-    change:
-      "One read may bring a part of a value. Keep what has come and read on until it is " +
+    change: "One read may bring a part of a value. Keep what has come and read on until it is " +
       "whole: the bytes of MessagePack say how long a value is.",
     inPython: STREAM,
   },
@@ -237,18 +231,17 @@ export const CHECKS: CheckText[] = [
     name: "two in one",
     part: "beyond",
     run: beyond.takesTwoInOne,
-    control: WHOLE,
+    needs: FIRST,
     done: "Two requests come in one piece",
     expected: "two answers",
-    change:
-      "One read may bring two values. Answer each of them, and keep what is left.",
+    change: "One read may bring two values. Answer each of them, and keep what is left.",
     inPython: STREAM,
   },
   {
     name: "other script",
     part: "beyond",
     run: beyond.printsOtherScripts,
-    control: ORDINARY,
+    needs: PRINTED,
     isLocal: true,
     done: "A name has Latin, Chinese and Greek letters",
     expected: "its line has them as they are",
@@ -259,24 +252,22 @@ export const CHECKS: CheckText[] = [
     name: "long name",
     part: "beyond",
     run: beyond.printsLongName,
-    control: ORDINARY,
+    needs: PRINTED,
     isLocal: true,
     done: "A name has 3900 bytes",
     expected: "its line has all of it",
-    change:
-      "Read up to 4096 bytes at once, and read on until the value is whole.",
+    change: "Read up to 4096 bytes at once, and read on until the value is whole.",
     inPython: STREAM,
   },
   {
     name: "silent client",
     part: "beyond",
     run: beyond.endsSilence,
-    control: SECOND,
-    isIdle: true,
+    needs: SECOND,
+    isLong: true,
     done: "A client connects and stays silent",
     expected: "another one is served before long",
-    change:
-      "Set a limit on how long a read may take. When it passes, close this connection and " +
+    change: "Set a limit on how long a read may take. When it passes, close this connection and " +
       "accept the next one.",
     inPython: "conn.settimeout(2) after accept, and except socket.timeout.",
   },
@@ -284,12 +275,11 @@ export const CHECKS: CheckText[] = [
     name: "forged line",
     part: "beyond",
     run: beyond.resistsForgery,
-    control: SECOND,
+    needs: SECOND,
     isLocal: true,
     done: "A name has a line break and a second line in it",
     expected: "no such line is printed",
-    change:
-      "Print no control character of a name: put another character in its place, or refuse " +
+    change: "Print no control character of a name: put another character in its place, or refuse " +
       "the name.",
     inPython: '"".join(c if c.isprintable() else "?" for c in name)',
   },
@@ -297,24 +287,38 @@ export const CHECKS: CheckText[] = [
     name: "starts again",
     part: "beyond",
     run: beyond.startsAgain,
-    control: SERVES,
+    needs: FIRST,
     isLocal: true,
     done: "The server ends with a client connected, and is started again",
     expected: "it accepts at the same port",
-    change:
-      "Set the option SO_REUSEADDR of the listening socket before you bind it.",
+    change: "Set the option SO_REUSEADDR of the listening socket before you bind it.",
     inPython: "server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)",
   },
   {
     name: "^C",
     part: "beyond",
     run: beyond.stops,
-    control: SERVES,
+    needs: FIRST,
     isLocal: true,
     done: "^C is pressed (SIGINT)",
     expected: "the server ends",
     change: "Let the signal SIGINT end the server, whatever it is doing.",
-    inPython:
-      "except Exception:, and no bare except:, which also catches KeyboardInterrupt.",
+    inPython: "except Exception:, and no bare except:, which also catches KeyboardInterrupt.",
   },
+];
+
+/**
+ * The checks whose clients may end a server, from the mildest to the hardest. One that runs already
+ * is visited by all others before, and by these in this order: the first that ends it ends the
+ * grading.
+ */
+export const HARDSHIPS: string[] = [
+  "silent client",
+  "leaves at once",
+  "missing key",
+  "leaves in the middle",
+  "garbage",
+  "resets",
+  "two pieces",
+  "two in one",
 ];

@@ -5,22 +5,26 @@
  */
 
 import { Client, type Received } from "../shared/client.ts";
-import { type Request, request } from "./lab.ts";
+import { printable } from "../shared/text.ts";
 import {
   ANSWER_MS,
   CONNECT_MS,
+  delay,
   DYING_MS,
-  GREETING_MS,
+  MAX_LINES,
   PIECE_MS,
   POLITE_MS,
+  QUIET_MS,
+  SETTLE_MS,
   START_MS,
+  until,
 } from "./limits.ts";
-import { Miss, NoServer, NotJudged } from "./outcome.ts";
+import { type Request, request } from "./messages.ts";
+import { Miss, NoServer, Trouble } from "./outcome.ts";
 import { type Address, listeningAddresses, untilFree } from "./ports.ts";
 import { type Launch, Server } from "./server.ts";
-import { dump, printable } from "./show.ts";
-import { delay, until } from "./until.ts";
-import { errorLine } from "./words.ts";
+import { dump } from "./show.ts";
+import { errorLine, kindOf, speakOfError } from "./words.ts";
 
 /** What an experiment is made with. */
 export interface Setting {
@@ -42,20 +46,16 @@ export interface Setting {
 export interface Visit {
   /** What it has sent. */
   readonly request: Request;
-  /** The first value that came before the request. */
-  readonly greeting?: Received;
-  /** The first value that came after it and is no greeting. */
+  /** The first value that came after it, if one came. */
   readonly answer?: Received;
 }
 
 /** A line that says where the server listens, in one of the lab's own texts. */
-const LISTENING =
-  /\blistening (?:at|on) \(?'?(?<host>[\w.:-]+?)'?(?:\/|:|, ?)(?<port>\d+)\)?/i;
+const LISTENING = /\blistening (?:at|on) \(?'?(?<host>[\w.:-]+?)'?(?:\/|:|, ?)(?<port>\d+)\)?/i;
 
-/** Whether this value is the greeting: it may come late. */
-function isGreeting(received: Received): boolean {
-  return Object(received.value).clientid !== undefined;
-}
+/** A program that starts the server says that it cannot: the interpreter is not in the sandbox. */
+const CANNOT_START =
+  /^(?:setpriv|choom|prlimit|stdbuf): failed to (?:execute|run)|^Fatal Python error: init/;
 
 /** A fresh server and its clients. */
 export class Trial {
@@ -63,6 +63,11 @@ export class Trial {
   server: Server | undefined;
   /** Where the last client was accepted. */
   address: Address | undefined;
+  /** The names of the checks whose subject a client has met here, whatever the words were. */
+  readonly met = new Set<string>();
+  /** A word for the person that costs no points. */
+  note = "";
+  #served = 0;
   readonly #clients: Client[] = [];
   #commentBefore: string | undefined; // than ^C, which has ended the server since
 
@@ -83,48 +88,92 @@ export class Trial {
   async connect(): Promise<Client> {
     const isFirst = this.address === undefined;
     if (this.server === undefined) await this.#start();
-    const client = await this.#reach(
-      isFirst && this.setting.launch ? START_MS : 0,
-    );
+    const client = await this.#reach(isFirst && this.setting.launch ? START_MS : 0);
+    this.met.add("says where");
     this.#clients.push(client);
     return client;
   }
 
   /** What a good client does: it waits for the greeting, sends its request and takes the answer. */
   async visit(message: Request = request()): Promise<Visit> {
-    const client = await this.connect();
-    const visit = await this.converse(client, message);
+    const client = await this.greeted();
+    const visit = await this.ask(client, message);
     await this.leave(client);
     return visit;
   }
 
   /**
-   * The same on a connection that is there. That the client is served shows by a greeting or by an
-   * answer: what the answer is does not matter here.
+   * A client that was greeted: by whatever value, since another check judges which one.
    *
-   * @throws {Miss} When nothing comes.
+   * @throws {Miss} When no byte comes.
    */
-  async converse(client: Client, message: Request = request()): Promise<Visit> {
-    const greeting = await client.receive(GREETING_MS);
-    await this.send(client, [message.bytes]);
-    const first = await client.receive(greeting ? POLITE_MS : ANSWER_MS);
-    if (!first && !greeting) throw this.nothing(client, "no answer");
-    const isLate = first !== undefined && isGreeting(first);
-    const answer = isLate ? await client.receive(POLITE_MS) : first;
-    return {
-      request: message,
-      greeting: greeting ?? (isLate ? first : undefined),
-      answer,
-    };
+  async greeted(): Promise<Client> {
+    const client = await this.connect();
+    await this.greeting(client, ANSWER_MS);
+    return client;
   }
 
-  /** The next value that is no greeting, or nothing. */
-  async nextAnswer(
+  /** The same on a connection that is there. */
+  async greeting(client: Client, ms: number): Promise<void> {
+    await client.until(() => client.pending.length > 0 || client.end !== "", ms);
+    if (client.pending.length === 0) throw this.nothing(client, "no greeting", ms);
+    this.met.add("greets");
+    await client.receive(SETTLE_MS);
+  }
+
+  /**
+   * A client that was greeted sends its request, and the server takes it: bytes come back, or a line
+   * is printed that was not there before. What comes without a request is no reaction to one, so the
+   * client is quiet for a while before.
+   *
+   * @throws {Miss} When the request is not taken.
+   */
+  async ask(client: Client, message = request(), quietMs = QUIET_MS): Promise<Visit> {
+    client.pending = new Uint8Array();
+    const isUnasked = await client.until(() => client.pending.length > 0, quietMs);
+    if (client.end !== "") throw new Miss(`before the request ${client.end}`);
+    const first = this.lines.length;
+    const known = new Set(this.lines.map(kindOf));
+    await this.send(client, [message.bytes]);
+    const isAnswered = () => client.pending.length > 0 && !isUnasked;
+    if (!await this.#isTaken(client, message, isAnswered, first, known)) {
+      if (isUnasked) throw new Miss("only what comes without a request, too");
+      throw this.nothing(client, "nothing after the request");
+    }
+    this.#count();
+    return { request: message, answer: await client.receive(POLITE_MS) };
+  }
+
+  /**
+   * Whether a request is taken. A line with its sid always counts; another one only if its kind is
+   * new and no error comes with it.
+   */
+  async #isTaken(
     client: Client,
-    ms = ANSWER_MS,
-  ): Promise<Received | undefined> {
-    const first = await client.receive(ms);
-    return first && isGreeting(first) ? await client.receive(ms) : first;
+    message: Request,
+    isAnswered: () => boolean,
+    first: number,
+    known: Set<string>,
+  ): Promise<boolean> {
+    const later = () => this.lines.slice(first);
+    const isTaken = () => isAnswered() || this.hasLineFor(message);
+    const isNew = () => later().some((line) => !known.has(kindOf(line)));
+    const isOver = () => client.end !== "" || this.server?.hasEnded === true;
+    await until(() => isTaken() || isNew() || isOver(), ANSWER_MS);
+    if (!isTaken()) await until(isTaken, DYING_MS);
+    return isTaken() || isNew() && !speakOfError(later());
+  }
+
+  #count(): void {
+    this.#served += 1;
+    this.met.add(this.#served === 1 ? "acknowledges" : "serves the next");
+  }
+
+  /** Whether there is a line with the sid of this request: nobody else has it. */
+  hasLineFor({ sid }: Request): boolean {
+    const isThere = this.lines.some((line) => line.includes(`${sid}`));
+    if (isThere) this.met.add("prints");
+    return isThere;
   }
 
   /** Sends these pieces, so that the server reads one after the other. */
@@ -141,29 +190,23 @@ export class Trial {
    * frees the server's port at once, and many a server cannot be started again else.
    */
   async leave(client: Client): Promise<void> {
-    if (client.end === "") {
-      client.closeWrite();
-      await client.untilEnd(DYING_MS);
-    }
-    client.reset();
+    if (client.end !== "") return client.reset();
+    client.closeWrite();
+    await client.untilEnd(DYING_MS);
+    client.close();
   }
 
   /** Waits until the server has printed a line of this kind. */
-  async hasPrinted(
-    isIt: (line: string) => boolean,
-    ms: number,
-  ): Promise<boolean> {
+  async hasPrinted(isIt: (line: string) => boolean, ms: number): Promise<boolean> {
     return await until(() => this.lines.some(isIt), ms);
   }
 
   /** Why nothing has come from the server: with the bytes that did come, if they mean nothing. */
-  nothing(client: Client, what: string): Miss {
+  nothing(client: Client, what: string, ms = ANSWER_MS): Miss {
     if (client.pending.length > 0) {
       return new Miss(`${what}, but no MessagePack: ${dump(client.pending)}`);
     }
-    return new Miss(
-      `${what}: ${client.end || `nothing within ${ANSWER_MS / 1000} s`}`,
-    );
+    return new Miss(`${what}: ${client.end || `nothing within ${ms / 1000} s`}`);
   }
 
   /** Ends the server as ^C does, and waits until it has ended. Returns whether it has. */
@@ -181,6 +224,7 @@ export class Trial {
     if (await until(() => server.hasEnded, DYING_MS)) {
       return `; the server ended (${server.ending}): ${server.lastWords()}`;
     }
+    if (this.lines.length >= MAX_LINES) return "; it prints without end";
     const error = errorLine(server.allLines());
     return error === undefined ? "" : `; its output says: ${printable(error)}`;
   }
@@ -189,9 +233,7 @@ export class Trial {
   said(): (Address & { line: string }) | undefined {
     for (const line of this.lines) {
       const { host, port } = line.match(LISTENING)?.groups ?? {};
-      if (host !== undefined && Number(port) < 65536) {
-        return { host, port: Number(port), line };
-      }
+      if (host !== undefined && Number(port) < 65536) return { host, port: Number(port), line };
     }
     return undefined;
   }
@@ -201,21 +243,23 @@ export class Trial {
     await this.server?.kill();
     this.server = undefined;
     this.address = undefined;
-    await this.#launch();
+    this.#served = 0;
+    this.#launch();
   }
 
-  /** Ends all clients and the server. */
+  /** Ends all clients and the server. One that was not started here sees no reset: it goes on. */
   async end(): Promise<void> {
-    for (const client of this.#clients) client.reset();
+    for (const client of this.#clients) {
+      if (this.server) client.reset();
+      else client.close();
+    }
     await this.server?.kill();
   }
 
   async #start(): Promise<void> {
     if (!this.setting.launch) return;
-    if (!this.setting.isAlone) {
-      await untilFree(this.setting.usedPorts, this.setting.say);
-    }
-    await this.#launch();
+    if (!this.setting.isAlone) await untilFree(this.setting.usedPorts, this.setting.say);
+    this.#launch();
   }
 
   #launch(): void {
@@ -230,20 +274,14 @@ export class Trial {
         const client = await this.#tryAt(address);
         if (client) return client;
       }
-      if (this.server?.hasEnded || performance.now() > deadline) {
-        throw this.#nobody(ms > 0);
-      }
+      if (this.server?.hasEnded || performance.now() > deadline) throw this.#nobody();
       await delay(20);
     }
   }
 
   async #tryAt(address: Address): Promise<Client | undefined> {
     try {
-      const client = await Client.connect(
-        address.host,
-        address.port,
-        CONNECT_MS,
-      );
+      const client = await Client.connect(address.host, address.port, CONNECT_MS);
       this.address = address;
       this.setting.usedPorts.add(address.port);
       return client;
@@ -255,24 +293,18 @@ export class Trial {
   /** Where the server may listen. Where nobody else does, the system is asked now and then. */
   async #addresses(round: number): Promise<Address[]> {
     if (this.address) return [this.address];
-    const usual = ["127.0.0.1", "::1"].map((host) => ({
-      host,
-      port: this.setting.port,
-    }));
+    const usual = ["127.0.0.1", "::1"].map((host) => ({ host, port: this.setting.port }));
     const said = this.said();
-    const addresses = said
-      ? [...usual, { ...said, host: "127.0.0.1" }, said]
-      : usual;
+    const addresses = said ? [...usual, { ...said, host: "127.0.0.1" }, said] : usual;
     const isDue = this.setting.isAlone && round % 10 === 9;
     return isDue ? [...addresses, ...await listeningAddresses()] : addresses;
   }
 
-  #nobody(isFirst: boolean): Error {
-    const words = `nobody accepts at port ${
-      this.address?.port ?? this.setting.port
-    }`;
-    const isGone = !this.setting.launch && this.address === undefined;
-    if (isGone) return new NotJudged(`${words}: start the server first`);
-    return isFirst ? new NoServer(words) : new Miss(words);
+  #nobody(): Error {
+    const lines = this.server?.allLines() ?? [];
+    const broken = lines.find((line) => CANNOT_START.test(line));
+    if (broken !== undefined) return new Trouble(`its program cannot start here: ${broken}`);
+    const words = `nobody accepts at port ${this.address?.port ?? this.setting.port}`;
+    return this.address === undefined ? new NoServer(words) : new Miss(words);
   }
 }
