@@ -17,7 +17,8 @@ wrong. "deno fmt" mends the formatting.`;
 async function commands(): Promise<string[][]> {
   const flags = await serverFlags();
   // `deno doc` takes its packages from deno.json whatever --config says; an import map it obeys.
-  const docFlags = flags.map((flag) => flag.replace("--config", "--import-map"));
+  const docFlags = flags.filter((flag) => flag !== "--config=deno.json")
+    .map((flag) => flag.replace("--config", "--import-map"));
   return [
     ["fmt", "--check"],
     ["lint"],

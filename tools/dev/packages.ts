@@ -1,7 +1,8 @@
 /**
  * Chooses where the packages of `@std` come from, for the tasks of deno.json: prints the flag that
- * follows `deno run`. That is nothing, which means deno.json, unless the registry JSR is not reached:
- * then it is npm/deno.json. A line on standard error says so to the person at the terminal; the causes
+ * follows `deno run`. It has deno.json, unless the registry JSR is not reached: then it has
+ * npm/deno.json. The flag is needed in both cases, since Deno takes tools/deno.json for a module of
+ * `tools/`. A line on standard error says so to the person at the terminal; the causes
  * stand in it only where npm is not reached, either.
  *
  * Only this one failure leads to npm. Where something else is wrong (an integrity in deno.lock that
@@ -11,6 +12,7 @@
  * @module
  */
 
+const JSR_FLAG = "--config=deno.json";
 const NPM_FLAG = "--config=npm/deno.json";
 const NPM_MODULES = ["assert", "log", "msgpack", "parse_args"].map((name) => `npm/${name}.ts`);
 const CERTIFICATES = "Where a proxy has a certificate of its own, set DENO_TLS_CA_STORE=system";
@@ -42,6 +44,7 @@ async function loadFromNpm(): Promise<string | undefined> {
 try {
   await loadFromJsr();
   console.error("Packages: from JSR");
+  console.log(JSR_FLAG);
 } catch (error) {
   if (!isUnreachable(error)) throw error;
   const npmFailure = await loadFromNpm();

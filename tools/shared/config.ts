@@ -14,8 +14,9 @@ export const TOOLS_FLAGS = ["--config", "tools/deno.json"];
 let chosen: Promise<string[]> | undefined;
 
 /**
- * What follows `deno run` where a child process runs `main.ts`: nothing, which means deno.json, or
- * `npm/deno.json` where JSR cannot be reached. The task `packages` chooses, once for this process.
+ * What follows `deno run` where a child process runs `main.ts` or imports it: the flag with deno.json,
+ * or with `npm/deno.json` where JSR cannot be reached. The task `packages` chooses, once for this
+ * process.
  */
 export function serverFlags(): Promise<string[]> {
   return chosen ??= choosePackages();
@@ -27,5 +28,5 @@ async function choosePackages(): Promise<string[]> {
     cwd: ROOT,
     stderr: "inherit",
   }).output();
-  return new TextDecoder().decode(stdout).split(/\s+/).filter((flag) => flag !== "");
+  return [new TextDecoder().decode(stdout).trim()];
 }
