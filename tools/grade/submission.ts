@@ -6,7 +6,7 @@
  */
 
 import { globSync, type Stats, statSync } from "node:fs";
-import { delimiter, dirname, resolve } from "node:path";
+import { delimiter, dirname, extname, resolve } from "node:path";
 import { namesOf } from "./names.ts";
 import { UsageError } from "./outcome.ts";
 
@@ -48,23 +48,58 @@ export function isPython({ command }: Submission): boolean {
 }
 
 /**
- * The submissions that a command names: one for each of the files at its end, or one if it has other
- * words there.
+ * The submissions that a command names: one for each of the files at its end, or one if there is a
+ * single file, with or without words behind it. A list of which a part is no file is refused: taken
+ * for something else it would give one student's mark to another.
  *
- * @throws {UsageError} When a file or the program is not there.
+ * @throws {UsageError} When a file or the program is not there, or when the list is no list.
  */
 export function submissionsOf(words: string[]): Submission[] {
   const command = words.flatMap(expandStars);
   const lost = command.find((word) => FILE_WORD.test(word) && !exists(word));
   if (lost !== undefined) throw new UsageError(`There is no file ${lost}`);
-  findProgram(command[0]);
-  const begin = command.findLastIndex((word, index) => index === 0 || !isFile(word)) + 1;
-  const [start, files] = [command.slice(0, begin), command.slice(begin)];
-  if (files.length === 0) {
-    return [submissionOf(command, command.join(" "), nameOf(command))];
+  refuseScript(command[0], findProgram(command[0]));
+  const firstFile = command.findIndex((word, index) => index > 0 && isFile(word));
+  if (firstFile < 0) return [submissionOf(command, command.join(" "), command[0])];
+  const rest = command.slice(firstFile);
+  refusePartialList(rest);
+  if (!rest.every(isFile)) return [submissionOf(command, command.join(" "), namesOf([rest[0]])[0])];
+  const names = namesOf(rest);
+  const start = command.slice(0, firstFile);
+  return rest.map((file, index) => submissionOf([...start, file], file, names[index]));
+}
+
+/** A file that the system cannot run needs a program before it. */
+function refuseScript(word: string, path: string): void {
+  const isProgram = Deno.build.os === "windows" || ((statusOf(path)?.mode ?? 0) & 0o111) !== 0;
+  if (isProgram) return;
+  throw new UsageError(
+    `${word} is no program: name the one that runs it before it (python3 ${word})`,
+  );
+}
+
+/** Words from the first file on: either all are files of one kind, or the others are arguments. */
+function refusePartialList(words: string[]): void {
+  const [first, ...others] = words;
+  const kind = extname(first);
+  for (const word of others) {
+    if (statusOf(word)?.isDirectory()) {
+      throw new UsageError(`${word} is a folder: name the file in it that is the server`);
+    }
+    const isLost = !isFile(word) && kind !== "" && word.endsWith(kind);
+    if (isLost) throw new UsageError(`There is no file ${word}`);
   }
-  const names = namesOf(files);
-  return files.map((file, index) => submissionOf([...start, file], file, names[index]));
+  const files = words.filter(isFile);
+  const stray = words.find((word) => !isFile(word));
+  if (files.length > 1 && stray !== undefined) {
+    throw new UsageError(`${stray} is no file, and stands among ${files.length} files to grade`);
+  }
+  const other = files.find((file) => extname(file) !== kind);
+  if (other !== undefined) {
+    throw new UsageError(
+      `${first} and ${other} are files of two kinds: one program does not run both`,
+    );
+  }
 }
 
 function exists(path: string): boolean {
@@ -96,13 +131,8 @@ export function findProgram(program: string): string {
 
 function submissionOf(words: string[], path: string, name: string): Submission {
   const [program, ...args] = words.map((word) => exists(word) ? resolve(word) : word);
-  const isOwn = /[\\/]/.test(words[0]) && args.every((word) => !isFile(word));
+  const isOwn = /[\\/]/.test(words[0]) && !args.some(isFile);
   const script = isOwn ? program : args.findLast(isFile);
   const command = [/[\\/]/.test(words[0]) ? program : words[0], ...args];
   return { name, path, command, folder: script ? dirname(script) : Deno.cwd() };
-}
-
-function nameOf(command: string[]): string {
-  const file = command.findLast(isFile);
-  return file === undefined ? command[0] : namesOf([file])[0];
 }
