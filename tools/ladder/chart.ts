@@ -58,18 +58,15 @@ export function ladder(records: LogRecord[]): TopLevelSpec {
   const spec = {
     width: X.end,
     height,
-    title: titleOf(records),
+    title: {
+      text: headline(records),
+      subtitle: `The session of ${records[0].client}, as the server saw it`,
+    },
     encoding: {
       x: { field: "x", type: "quantitative", scale: scale(X.end, false), axis: null },
       y: { field: "y", type: "quantitative", scale: scale(height, true), axis: null },
     },
-    layer: [
-      ...lifelines(height),
-      ...arrows(rows),
-      ...labels(rows),
-      ...notes(rows),
-      times(records),
-    ],
+    layer: [...lifelines(height), ...arrows(rows), ...labels(rows), ...notes(rows), times(records)],
   };
   return spec as TopLevelSpec;
 }
@@ -83,16 +80,13 @@ function count(amount: number | undefined, noun: string): string {
   return `${amount} ${noun}${amount === 1 ? "" : "s"}`;
 }
 
-function titleOf(records: LogRecord[]): object {
+/** What the ladder shows, in words: how the bytes came, and what they were. */
+export function headline(records: LogRecord[]): string {
   const reads = records.filter(({ step }) => step === "recv");
   const values = records.filter(({ step }) => step === "received");
   const bytes = reads.reduce((sum, read) => sum + (read.bytes ?? 0), 0);
-  const brought = `${count(reads.length, "recv").replace("recvs", "recv")} brought`;
-  return {
-    text: `The session of ${records[0].client}`,
-    subtitle: `As the server saw it: ${brought} ${count(bytes, "byte")}, which were ` +
-      `${count(values.length, "whole value")}.`,
-  };
+  return `${reads.length} recv brought ${count(bytes, "byte")}, which were ` +
+    `${count(values.length, "whole value")}`;
 }
 
 const yOf = (index: number): number => (index + 1) * ROW_HEIGHT;
@@ -190,7 +184,7 @@ function times(records: LogRecord[]): object {
   const values = records.map(({ time }, index) => ({
     x: X.time,
     y: yOf(index) - SLOPE / 2,
-    text: index === 0 ? "0 ms" : `+${duration(time - records[index - 1].time)}`,
+    text: index === 0 ? "0 ms" : duration(time - records[index - 1].time),
   }));
   return {
     data: { values },
@@ -199,6 +193,9 @@ function times(records: LogRecord[]): object {
   };
 }
 
+/** A time in ms; the order of the records is right also where the clock was set back. */
 function duration(ms: number): string {
-  return ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(2)} s`;
+  if (ms < 0) return "clock set back";
+  if (Number.isNaN(ms)) return "";
+  return ms < 1000 ? `+${ms} ms` : `+${(ms / 1000).toFixed(2)} s`;
 }

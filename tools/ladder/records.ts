@@ -28,22 +28,39 @@ export interface LogRecord {
   readonly by?: string;
 }
 
-/** The records of clients. Lines that are no JSON are left out: other programs print, too. */
-export function parseLog(text: string): LogRecord[] {
-  return text.split("\n").map(parseLine).filter((record) => record !== undefined);
+/** What a log holds. */
+export interface Log {
+  /** The records of clients, in the order of the lines. */
+  readonly records: LogRecord[];
+  /** The lines that are no records: of other programs, or torn. */
+  readonly otherLines: string[];
 }
 
-function parseLine(line: string): LogRecord | undefined {
-  let found: unknown;
+/** Reads a log. In front of a record there may be what a container or a journal puts there. */
+export function readLog(text: string): Log {
+  const records: LogRecord[] = [];
+  const otherLines: string[] = [];
+  for (const line of text.split(/\r?\n/).filter((line) => line.trim() !== "")) {
+    const found = parseLine(line.slice(Math.max(line.indexOf("{"), 0)));
+    if (found === undefined) otherLines.push(line);
+    else records.push(...recordsIn(found));
+  }
+  return { records, otherLines };
+}
+
+function parseLine(text: string): unknown {
   try {
-    found = JSON.parse(line);
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
+}
+
+/** The record that a line is; none if it is about the server itself. */
+function recordsIn(found: unknown): LogRecord[] {
   const { time, event, client, message, step, bytes, hex, value, by } = Object(found);
-  if (typeof event !== "string" || typeof client !== "string") return undefined;
-  if (typeof message !== "string") return undefined;
-  return {
+  if (![event, client, message].every((text) => typeof text === "string")) return [];
+  return [{
     time: Date.parse(time),
     event: printable(event),
     client: printable(client),
@@ -53,7 +70,7 @@ function parseLine(line: string): LogRecord | undefined {
     hex: asText(hex),
     value: asText(value),
     by: asText(by),
-  };
+  }];
 }
 
 function asText(value: unknown): string | undefined {
@@ -61,23 +78,22 @@ function asText(value: unknown): string | undefined {
 }
 
 /** The addresses of the clients whose connections the log shows, in the order of their turns. */
-export function clientsOf(records: LogRecord[]): string[] {
-  const wire = records.filter(({ event }) => event === "wire");
+export function clientsOf({ records }: Log): string[] {
+  const wire = records.filter(({ step }) => step !== undefined);
   return [...new Set(wire.map(({ client }) => client))];
 }
 
-/** Whether a record is of the wire, or says something else than the one before it. */
-function isNews({ event, step, message }: LogRecord, before?: LogRecord): boolean {
-  return event === "wire" ? step !== undefined : message !== before?.message;
+/** Whether a record says what the others do not: that a session is closed is in the wire, too. */
+function isNews({ event, step }: LogRecord): boolean {
+  return event === "wire" ? step !== undefined : event !== "closed";
 }
 
 /**
  * The records of one visit of this client: a port may come again in a long log, and then the first
  * visit counts.
  */
-export function sessionOf(records: LogRecord[], client: string): LogRecord[] {
-  const own = records.filter((record) => record.client === client)
-    .filter((record, index, all) => isNews(record, all[index - 1]));
+export function sessionOf({ records }: Log, client: string): LogRecord[] {
+  const own = records.filter((record) => record.client === client && isNews(record));
   const next = own.findIndex(({ step }, index) => index > 0 && step === "accepted");
   return next < 0 ? own : own.slice(0, next);
 }
