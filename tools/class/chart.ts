@@ -5,59 +5,81 @@
  */
 
 import { wrap } from "../shared/text.ts";
-import type { TopLevelSpec } from "../shared/vega.ts";
-import { median, neverServed, queueOverTime, waitingTimes } from "./numbers.ts";
-import { COLORS, rows } from "./rows.ts";
+import { CHARACTER_WIDTH, type TopLevelSpec } from "../shared/vega.ts";
+import type { Kind } from "./kinds.ts";
+import { lane, LANE_NAME } from "./lane.ts";
+import { type Frame, type Layout, timeAxis } from "./layout.ts";
+import { queueOverTime } from "./numbers.ts";
+import type { Plan } from "./options.ts";
+import { colorOf, PHASES } from "./phases.ts";
+import { labelOf, rows } from "./rows.ts";
 import type { Run } from "./run.ts";
-import type { Kind } from "./visit.ts";
-
-/** The size of a picture. */
-export interface Layout {
-  /** Whether two runs stand beside each other, or one above the other. */
-  readonly isWide: boolean;
-  /** How wide the charts are together that stand beside each other, in px, without labels. */
-  readonly chartWidth: number;
-  /** How many characters of a client's end are shown. */
-  readonly endLength: number;
-}
-
-/** For a screen or a page. */
-export const WIDE: Layout = { isWide: true, chartWidth: 760, endLength: 38 };
-/** For a phone. */
-export const NARROW: Layout = { isWide: false, chartWidth: 200, endLength: 16 };
+import { message, summary, work } from "./words.ts";
 
 const QUEUE_HEIGHT = 110; // px
-const LABELS_WIDTH = 180; // px, of the texts beside a chart
-/** How wide Vega takes a character of a title for, in px: without a browser it can only guess. */
-const CHARACTER = { title: 12, subtitle: 9.6 };
+
+/** A title, and the lines under it. */
+interface Title {
+  readonly text: string[];
+  readonly subtitle: string[];
+}
 
 /** The specification of a picture of one run, or of several to compare. */
 export function chart(runs: Run[], layout: Layout): TopLevelSpec {
-  const panels = runs.map((run) => panel(run, runs, layout));
+  const titles = sameHeight(runs.map((run) => titleOfPanel(run, panelWidth(runs, layout), layout)));
+  const panels = runs.map((run, index) => panel(run, runs, titles[index], layout));
   const arranged = layout.isWide ? { hconcat: panels } : { vconcat: panels };
-  const spec = { ...arranged, spacing: 40, title: titleOf(runs, layout) };
-  return spec as TopLevelSpec;
+  const title = { ...titleOf(runs, layout), anchor: "start" };
+  const config = textSizes(layout);
+  return { ...arranged, spacing: 40, title, config } as TopLevelSpec;
 }
 
-/** What was run. */
-function titleOf(runs: Run[], layout: Layout): object {
-  const servers = runs.map(({ title }) => title).join(", and ");
-  const [{ plan }] = runs;
+/** What the picture says, in words: its title. */
+export function headline(runs: Run[]): string {
+  if (runs.length === 1) return `${capitalized(message(runs[0]))}. ${work(runs[0])}.`;
+  return runs.map((run) => `At ${run.title}, ${message(run)}.`).join(" ");
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function textSizes({ fontSize, titleSize }: Layout): TopLevelSpec["config"] {
+  return {
+    axis: { labelFontSize: fontSize, titleFontSize: fontSize },
+    legend: { labelFontSize: fontSize, symbolSize: (fontSize * 0.9) ** 2 },
+    title: { fontSize: titleSize, subtitleFontSize: fontSize },
+  };
+}
+
+/** How wide the chart of each run is, in px: a slide has room for short labels of the rows only. */
+function panelWidth(runs: Run[], layout: Layout): number {
+  const width = layout.chartWidths[runs.length === 1 ? 0 : 1];
+  if (layout.hasDetails) return width;
+  const labels = runs.flatMap(({ visits }) => visits.map((visit) => labelOf(visit).length));
+  const longest = Math.max(...labels, LANE_NAME.length);
+  return width - (longest - LANE_NAME.length) * layout.fontSize * CHARACTER_WIDTH;
+}
+
+function titleOf(runs: Run[], layout: Layout): Title {
+  const panels = layout.isWide ? runs.length : 1;
+  const width = (panelWidth(runs, layout) + layout.labelsWidth) * panels;
+  const [{ plan, title }] = runs;
+  const visited = `${plan.kinds.length} clients visit ${
+    runs.length === 1 ? title : "each server"
+  }.`;
+  const plain = layout.hasDetails ? `${visited} ${planText(plan)}` : visited;
+  const result = runs.length === 1 && layout.hasDetails ? summary(runs[0]).join(" ") : "";
+  return titleLines(width, layout, headline(runs), plain, result);
+}
+
+/** What the clients were to do. */
+function planText(plan: Plan): string {
   const arrive = `They arrive within ${plan.arriveMs / 1000} s`;
   const stay = plan.stayMs === undefined
     ? "until the server closes"
     : `for ${plan.stayMs / 1000} s`;
-  const text = `${plan.kinds.length} clients visit ${servers}`;
-  const subtitle = `${arrive}, and stay ${stay} after the acknowledgement.${others(plan.kinds)}`;
-  const result = runs.length === 1 ? summary(runs[0]) : "";
-  const width = layout.chartWidth + LABELS_WIDTH;
-  return { ...titleLines(width, text, subtitle, result), anchor: "start" };
-}
-
-/** A title and the lines under it, as long as the picture is wide. */
-function titleLines(width: number, text: string, ...subtitles: string[]): object {
-  const subtitle = subtitles.flatMap((line) => wrap(line, width / CHARACTER.subtitle));
-  return { text: wrap(text, width / CHARACTER.title), subtitle };
+  return `${arrive}, and stay ${stay} after the acknowledgement.${others(plan.kinds)}`;
 }
 
 /** The clients that are not the usual ones: how many of each kind. */
@@ -68,36 +90,49 @@ function others(kinds: Kind[]): string {
   return counts.length > 0 ? ` Among them: ${counts.join(", ")}.` : "";
 }
 
-/** One run: a row for each client, and below it the length of the queue. */
-function panel(run: Run, runs: Run[], layout: Layout): object {
-  const beside = layout.isWide ? runs.length : 1;
-  const width = layout.chartWidth / beside;
-  const title = titleLines(width + LABELS_WIDTH, run.title, summary(run));
-  const seconds = Math.max(...runs.map(({ ms }) => ms)) / 1000;
-  const x = {
-    field: "from",
-    type: "quantitative",
-    scale: { domain: [0, seconds], nice: false },
-  };
-  return {
-    title: runs.length > 1 ? { ...title, frame: "group" } : undefined,
-    vconcat: [rows(run, x, width, layout.endLength / beside), queue(run, runs, x, width)],
-    resolve: { scale: { x: "shared" } },
-    spacing: 12,
-  };
+function titleOfPanel(run: Run, width: number, layout: Layout): Title {
+  const words = layout.hasDetails ? [headline([run]), ...summary(run)] : [];
+  return titleLines(width + layout.labelsWidth, layout, run.title, ...words);
 }
 
-function summary(run: Run): string {
-  const times = waitingTimes(run).map((ms) => (ms / 1000).toFixed(1));
-  const lost = neverServed(run).length;
-  const never = lost > 0 ? `${lost} never served` : "all good ones served";
-  if (times.length === 0) return `Nobody was greeted; ${never}.`;
-  const middle = (median(waitingTimes(run)) / 1000).toFixed(1);
-  return `Waited for the greeting: median ${middle} s, longest ${times.at(-1)} s; ${never}.`;
+/** A title and the lines under it, each as long as the picture is wide. */
+function titleLines(width: number, layout: Layout, text: string, ...lines: string[]): Title {
+  const { fontSize, titleSize } = layout;
+  const subtitle = lines.flatMap((line) => wrap(line, width / (fontSize * CHARACTER_WIDTH)));
+  return { text: wrap(text, width / (titleSize * CHARACTER_WIDTH)), subtitle };
+}
+
+/** The same titles with empty lines, so that the charts below them begin at one height. */
+function sameHeight(titles: Title[]): Title[] {
+  const filled = (field: keyof Title, lines: string[]) => {
+    const most = Math.max(...titles.map((title) => title[field].length));
+    return [...lines, ...Array<string>(most - lines.length).fill(" ")];
+  };
+  return titles.map(({ text, subtitle }) => ({
+    text: filled("text", text),
+    subtitle: filled("subtitle", subtitle),
+  }));
+}
+
+/** One run: a row for each client, below it what the server does, and the length of the queue. */
+function panel(run: Run, runs: Run[], title: Title, layout: Layout): object {
+  const width = panelWidth(runs, layout);
+  const endLength = layout.isWide ? layout.endLength / runs.length : layout.endLength;
+  const ms = Math.max(...runs.map((run) => run.ms));
+  const color = colorOf(runs, ms / width);
+  const frame = { layout: { ...layout, endLength }, width, ms, color };
+  const details = layout.hasDetails ? [queue(run, runs, frame)] : [];
+  return {
+    title: runs.length > 1 ? { ...title, frame: "group" } : undefined,
+    vconcat: [rows(run, frame), lane(run, frame), ...details],
+    resolve: { scale: { x: "shared" } },
+    spacing: 15,
+    bounds: "flush",
+  };
 }
 
 /** How many clients were connected and not greeted, over time. */
-function queue(run: Run, runs: Run[], x: object, width: number): object {
+function queue(run: Run, runs: Run[], frame: Frame): object {
   const values = queueOverTime(run).map(({ time, length }) => ({ from: time / 1000, length }));
   const longest = Math.max(1, ...runs.flatMap(queueOverTime).map(({ length }) => length));
   const y = {
@@ -108,15 +143,15 @@ function queue(run: Run, runs: Run[], x: object, width: number): object {
     title: ["connected,", "not greeted"],
   };
   return {
-    width,
+    width: frame.width,
     height: QUEUE_HEIGHT,
     data: { values },
     mark: {
       type: "area",
       interpolate: "step-after",
-      color: COLORS.waiting,
+      color: PHASES.waiting.color,
       line: { color: "black" },
     },
-    encoding: { x: { ...x, title: "seconds since the first client arrived" }, y },
+    encoding: { x: timeAxis(frame, true), y },
   };
 }

@@ -4,8 +4,9 @@
  * @module
  */
 
+import { isGood } from "./kinds.ts";
 import type { Run } from "./run.ts";
-import { isGood, type Visit } from "./visit.ts";
+import type { Visit } from "./visit.ts";
 
 /** What a client does, or what is done to it, for a part of its visit. */
 export type Phase = "connecting" | "waiting" | "served" | "lingering";
@@ -25,7 +26,7 @@ export function stretches(visit: Visit, run: Run): Stretch[] {
   const end = visit.endedAt ?? run.ms;
   const connected = visit.connectedAt ?? end;
   const greeted = visit.greetedAt ?? end;
-  const acknowledged = visit.acknowledgedAt ?? end;
+  const acknowledged = visit.acknowledgedAt ?? greeted; // whoever got no answer was not served
   const all: Stretch[] = [
     { phase: "connecting", from: visit.arrivedAt, to: connected },
     { phase: "waiting", from: connected, to: greeted },
@@ -83,7 +84,59 @@ export function queueOverTime(run: Run): QueueLength[] {
   return [...lengths, { time: run.ms, length }];
 }
 
+/** What the server does for a time, as its clients see it: it serves some, or waits for them. */
+export interface ServerStretch extends Stretch {
+  /** The numbers of the clients for whom it works or waits. */
+  readonly clients: number[];
+}
+
+/** What the server does, in the order of time: who serves one client and waits for others works. */
+export function serverOverTime(run: Run): ServerStretch[] {
+  const all = run.visits.flatMap((visit) =>
+    stretches(visit, run).map((stretch) => ({ ...stretch, client: visit.number }))
+  ).filter(({ phase }) => phase === "served" || phase === "lingering");
+  const times = [...new Set(all.flatMap(({ from, to }) => [from, to]))].sort((a, b) => a - b);
+  return times.slice(1).flatMap((to, index) => {
+    const from = times[index];
+    const present = all.filter((stretch) => stretch.from < to && stretch.to > from);
+    const phase = present.some((stretch) => stretch.phase === "served") ? "served" : "lingering";
+    const clients = present.filter((stretch) => stretch.phase === phase)
+      .map(({ client }) => client);
+    return clients.length > 0 ? [{ phase, from, to, clients } as const] : [];
+  });
+}
+
+/**
+ * The stretches of one phase, where those are one that follow each other within `gap` ms: work, and
+ * waiting for several clients, whoever they are.
+ */
+export function joined(stretches: ServerStretch[], phase: Phase, gap: number): ServerStretch[] {
+  const nameOf = ({ clients }: ServerStretch) => clients.length === 1 ? clients[0] : "several";
+  const all: ServerStretch[] = [];
+  for (const stretch of stretches.filter((stretch) => stretch.phase === phase)) {
+    const last = all.at(-1);
+    const isSame = last && (phase === "served" || nameOf(last) === nameOf(stretch));
+    if (isSame && stretch.from - last.to <= gap) {
+      const clients = [...new Set([...last.clients, ...stretch.clients])];
+      all[all.length - 1] = { ...last, to: stretch.to, clients };
+    } else {
+      all.push(stretch);
+    }
+  }
+  return all;
+}
+
+/** How long the server worked between two times, in ms. */
+export function worked(run: Run, from: number, to: number): number {
+  return serverOverTime(run)
+    .filter(({ phase }) => phase === "served")
+    .map((stretch) => Math.min(stretch.to, to) - Math.max(stretch.from, from))
+    .reduce((sum, ms) => sum + Math.max(ms, 0), 0);
+}
+
 /** A time for people, in seconds. */
 export function seconds(ms: number | undefined): string {
-  return ms === undefined ? "" : `${(ms / 1000).toFixed(ms < 10 ? 3 : 2)} s`;
+  if (ms === undefined) return "";
+  const digits = ms < 10 ? 3 : ms < 10_000 ? 2 : 1;
+  return `${(ms / 1000).toFixed(digits)} s`;
 }

@@ -5,12 +5,16 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { isGood, type Kind, KINDS } from "./visit.ts";
+import { UsageError } from "../shared/tool.ts";
+import { DEFAULTS, LIMIT } from "./help.ts";
+import { isGood, type Kind, KINDS } from "./kinds.ts";
 
 /** A server to look at: one that runs already, or one of `main.ts` that is started for the class. */
 export type Target =
-  | { readonly host: string; readonly port: number }
-  | { readonly serverOptions: string[] };
+  & { readonly label?: string }
+  & ({ readonly host: string; readonly port: number } | {
+    readonly serverOptions: string[];
+  });
 
 /** What the clients do, whatever server they visit. */
 export interface Plan {
@@ -30,50 +34,18 @@ export interface Options {
   readonly plan: Plan;
   /** The servers: one, or two to compare. */
   readonly targets: Target[];
+  /** Whether the picture is for a projector. */
+  readonly isSlide: boolean;
   /** The names of the files are this with `.svg` and `.html`. */
   readonly out: string;
 }
 
-/** A wrong command line; its message says what would be right. */
-export class UsageError extends Error {}
-
-const DEFAULTS = { host: "127.0.0.1", port: 12000, clients: 30, arrive: 1, out: "class" };
 const MAX_CLIENTS = 1000;
 const MAX_LIMIT = 86400; // s
-/** What the limit of a run allows, in s: to begin, for a good client, and for each other one. */
-const LIMIT = { start: 10, good: 3, bad: 13 };
 
-const kindLine = ([kind, about]: [string, string]): string => `  ${kind.padEnd(8)} ${about}\n`;
-
-/** What `--help` prints. */
-export const HELP =
-  `A class of clients visits a server at once; then a table and a picture show how each one waited.
-Usage: deno task class [options] [-- options of the server]
-       deno task class [options] [-- options of the server] --compare [options of the server]
-       deno task class --port 12000 [--compare --port 12001]
-
-Without --host and --port it starts the lab's server on a free port, and stops it at the end. With
-one of them it visits a server that runs already, of any kind.
-
-  --host ${DEFAULTS.host}    where the server is
-  --port ${DEFAULTS.port}        its TCP port
-  --clients ${DEFAULTS.clients}        how many clients
-  --arrive ${DEFAULTS.arrive}          the seconds over which they arrive
-  --stay SECONDS      how long each stays after the acknowledgement; 0 closes at once. Without it
-                      a client stays until the server closes: most clients of this lab do so
-  --kinds LIST        the clients that are not good, as kind or kind:count: silent:2,reset
-  --limit SECONDS     ends a run, whatever the server does. Without it: ${LIMIT.start} s and --arrive, ${LIMIT.good} s
-                      and --stay for each good client, ${LIMIT.bad} s for each other one. Ctrl-C ends it, too
-  --out ${DEFAULTS.out}         the picture's files are ${DEFAULTS.out}.svg and ${DEFAULTS.out}.html
-  --compare           a second run, beside the first one. What follows is its server: --host and
-                      --port of a running one, or options for ours
-  --help
-
-The kinds:
-${Object.entries(KINDS).map(kindLine).join("")}
-The exit status is 0 if all good clients were served, 1 if one was not, 2 for a wrong option.`;
-
-const NAMES = ["host", "port", "clients", "arrive", "stay", "kinds", "limit", "out"];
+const SERVER_NAMES = ["host", "port", "label"];
+const NAMES = [...SERVER_NAMES, "clients", "arrive", "stay", "kinds", "limit", "out"];
+const FLAGS = ["slide", "compare"];
 
 /**
  * Reads the command line.
@@ -83,10 +55,16 @@ const NAMES = ["host", "port", "clients", "arrive", "stay", "kinds", "limit", "o
 export function parseOptions(args: string[]): Options {
   const runs = split(args, "--compare");
   const first = split(runs.before, "--");
-  const given = parse(first.before, NAMES);
+  const isSlide = first.before.includes("--slide");
+  const given = parse(first.before.filter((arg) => arg !== "--slide"), NAMES, FLAGS);
   const targets = [readTarget(given, first.behind)];
   if (runs.behind) targets.push(readSecondTarget(runs.behind));
-  return { plan: readPlan(given), targets, out: readOut(given.get("out") ?? DEFAULTS.out) };
+  return {
+    plan: readPlan(given, isSlide),
+    targets,
+    isSlide,
+    out: (given.get("out") ?? DEFAULTS.out).replace(/\.(svg|html)$/, ""),
+  };
 }
 
 /** What stands before the word and, if the word is there, what stands behind it. */
@@ -95,10 +73,12 @@ function split(args: string[], word: string): { before: string[]; behind?: strin
   return at < 0 ? { before: args } : { before: args.slice(0, at), behind: args.slice(at + 1) };
 }
 
-function parse(args: string[], names: string[]): Map<string, string> {
+/** The options that have these names and a value; `flags` are the names of those without one. */
+function parse(args: string[], names: string[], flags: string[] = []): Map<string, string> {
   const unknown = (arg: string) => {
     if (arg === "") return; // the value of an option, which is empty
-    throw new UsageError(`Unknown option ${arg}: there are --${names.join(", --")} (see --help)`);
+    const known = [...names, ...flags].join(", --");
+    throw new UsageError(`Unknown option ${arg}: there are --${known} (see --help)`);
   };
   const parsed = parseArgs(args, { string: names, unknown });
   const given = new Map<string, string>();
@@ -111,26 +91,39 @@ function parse(args: string[], names: string[]): Map<string, string> {
 }
 
 function readTarget(given: Map<string, string>, serverOptions: string[] | undefined): Target {
-  if (!given.has("host") && !given.has("port")) return { serverOptions: serverOptions ?? [] };
+  const label = given.get("label");
+  if (!given.has("host") && !given.has("port")) {
+    return { label, serverOptions: serverOptions ?? [] };
+  }
   if (serverOptions) {
     throw new UsageError("What follows -- is for our own server: leave out --host and --port");
   }
   const host = given.get("host") ?? DEFAULTS.host;
   const port = given.get("port") ?? `${DEFAULTS.port}`;
-  return { host, port: readNumber("port", port, 1, 65535, true) };
+  return { label, host, port: readNumber("port", port, 1, 65535, true) };
 }
 
-/** The server of the second run: an address, or else the options of ours. */
+/** The server of the second run: an address, or else the options of ours; and its label. */
 function readSecondTarget(args: string[]): Target {
-  const isAddress = args.some((arg) => /^--(host|port)\b/.test(arg));
-  if (isAddress) return readTarget(parse(args, ["host", "port"]), undefined);
-  return { serverOptions: args.filter((arg) => arg !== "--") };
+  if (args.some((arg) => /^--(host|port)\b/.test(arg))) {
+    return readTarget(parse(args, SERVER_NAMES), undefined);
+  }
+  const at = args.findIndex((arg) => /^--label\b/.test(arg));
+  const length = at < 0 ? 0 : args[at].includes("=") ? 1 : 2;
+  const rest = args.toSpliced(at, length).filter((arg) => arg !== "--");
+  return readTarget(parse(args.slice(at, at + length), SERVER_NAMES), rest);
 }
 
-function readPlan(given: Map<string, string>): Plan {
-  const number = (name: string, otherwise: number, min: number, max: number, isWhole = false) =>
-    readNumber(name, given.get(name) ?? `${otherwise}`, min, max, isWhole);
-  const clients = number("clients", DEFAULTS.clients, 1, MAX_CLIENTS, true);
+function readPlan(given: Map<string, string>, isSlide: boolean): Plan {
+  const number = (
+    name: string,
+    otherwise: number,
+    min: number,
+    max: number,
+    isWhole = false,
+  ) => readNumber(name, given.get(name) ?? `${otherwise}`, min, max, isWhole);
+  const most = isSlide ? DEFAULTS.slideClients : MAX_CLIENTS;
+  const clients = number("clients", Math.min(DEFAULTS.clients, most), 1, most, true);
   const kinds = readKinds(given.get("kinds") ?? "", clients);
   const arrive = number("arrive", DEFAULTS.arrive, 0, 3600);
   const stay = number("stay", 0, 0, 3600);
@@ -182,8 +175,4 @@ function readKind(part: string): Kind[] {
 
 function isKind(name: string): name is Kind {
   return Object.hasOwn(KINDS, name);
-}
-
-function readOut(typed: string): string {
-  return typed.replace(/\.(svg|html)$/, "");
 }

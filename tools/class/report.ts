@@ -4,9 +4,10 @@
  * @module
  */
 
-import { median, neverServed, seconds, waited, waitingTimes } from "./numbers.ts";
+import { seconds, waited } from "./numbers.ts";
 import type { Run } from "./run.ts";
 import type { Visit } from "./visit.ts";
+import { summary } from "./words.ts";
 
 const TERMINAL_MS = 200; // between two states of the line on a terminal
 const LINES_MS = 5000; // between two lines where there is no terminal
@@ -45,7 +46,7 @@ function write(text: string): void {
 export function report(run: Run): string {
   const head = ["client", "kind", "port", "waited", "served", "lingered", "end"];
   const table = columns([head, ...run.visits.map(cells)]);
-  return [run.title, table, summary(run)].join("\n");
+  return [run.title, table, ...summary(run)].join("\n");
 }
 
 function cells(visit: Visit): string[] {
@@ -70,18 +71,4 @@ function columns(rows: string[][]): string {
   const widths = rows[0].map((_, index) => Math.max(...rows.map((row) => row[index].length)));
   const line = (row: string[]) => row.map((cell, index) => cell.padEnd(widths[index])).join("  ");
   return rows.map((row) => line(row).trimEnd()).join("\n");
-}
-
-function summary(run: Run): string {
-  const times = waitingTimes(run);
-  const lost = neverServed(run);
-  const waiting = times.length === 0
-    ? "Nobody was greeted."
-    : `Waited for the greeting: median ${seconds(median(times))}, longest ${
-      seconds(times.at(-1))
-    }.`;
-  const never = lost.length === 0
-    ? "All good clients were served."
-    : `Never served: ${lost.length} (${lost.map(({ number }) => number).join(", ")}).`;
-  return `${waiting}\n${never}`;
 }

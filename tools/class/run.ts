@@ -6,8 +6,9 @@
 
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "../shared/client.ts";
+import { isGood } from "./kinds.ts";
 import type { Plan } from "./options.ts";
-import { isGood, makeVisit, newVisit, type Visit } from "./visit.ts";
+import { makeVisit, newVisit, type Visit } from "./visit.ts";
 
 /** What was seen in a run. */
 export interface Run {

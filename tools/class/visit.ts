@@ -6,7 +6,8 @@
 
 import { encode } from "@std/msgpack";
 import { Client, type Value } from "../shared/client.ts";
-import { printable, shorten } from "../shared/text.ts";
+import { asPython, printable, shorten } from "../shared/text.ts";
+import type { Kind } from "./kinds.ts";
 
 /** What one client saw. All times are in ms since the run began, and missing if it did not happen. */
 export interface Visit {
@@ -66,57 +67,41 @@ const GARBAGE = Uint8Array.of(0xc1, 0xff, 0xc1, 0xff); // MessagePack never uses
 const MAX_VALUE_LENGTH = 60; // characters of a value that a server has sent, in a table
 
 /** What each kind of client does once it is connected. */
-const ACTIONS = {
-  async good(session: Session): Promise<void> {
+const ACTIONS: Record<Kind, (session: Session) => Promise<void>> = {
+  async good(session) {
     await takeGreeting(session);
     send(session, request(session.visit));
     await takeAcknowledgement(session);
     await stay(session);
   },
-  async early(session: Session): Promise<void> {
+  async early(session) {
     send(session, request(session.visit));
     await takeGreeting(session);
     await takeAcknowledgement(session);
     await stay(session);
   },
-  async half(session: Session): Promise<void> {
+  async half(session) {
     await takeGreeting(session);
     const whole = request(session.visit);
     send(session, whole.subarray(0, whole.length / 2));
     await takeEnd(session);
   },
-  async garbage(session: Session): Promise<void> {
+  async garbage(session) {
     await takeGreeting(session);
     send(session, GARBAGE);
     await takeEnd(session);
   },
-  async silent(session: Session): Promise<void> {
+  async silent(session) {
     await takeGreeting(session);
     await takeEnd(session);
   },
-  async reset(session: Session): Promise<void> {
+  async reset(session) {
     await takeGreeting(session);
     send(session, request(session.visit));
     session.client.reset();
     throw new Ended("client reset");
   },
 };
-
-/** The name of what a client does. */
-export type Kind = keyof typeof ACTIONS;
-
-/** What each kind of client does, in words. */
-export const KINDS: Record<Kind, string> = {
-  good: "does what the lab asks for",
-  early: "sends its request before it reads the greeting (good, too)",
-  half: "sends half a request, then nothing",
-  garbage: "sends bytes that are no MessagePack",
-  silent: "sends nothing",
-  reset: "sends its request and breaks the connection",
-};
-
-/** Whether a client of this kind has to be served. */
-export const isGood = (kind: Kind): boolean => kind === "good" || kind === "early";
 
 /** A client that has not arrived. */
 export function newVisit(number: number, kind: Kind): Visit {
@@ -214,6 +199,5 @@ function isInteger(value: unknown): boolean {
 
 /** A value in one line that is short enough for a table. */
 function shown(value: unknown): string {
-  const text = Deno.inspect(value, { breakLength: Infinity, compact: true });
-  return shorten(text, MAX_VALUE_LENGTH);
+  return shorten(asPython(value), MAX_VALUE_LENGTH);
 }
