@@ -8,10 +8,11 @@ import { fileURLToPath } from "node:url";
 import { ROOT } from "../shared/config.ts";
 import project from "../../deno.json" with { type: "json" };
 import { perform } from "./experiment.ts";
+import { codeElsewhere, warningsAbout } from "./folder.ts";
 import { gradeSubmission } from "./grading.ts";
 import type { Options } from "./options.ts";
-import type { Graded, Grades, Outcome } from "./outcome.ts";
-import { performInSandbox } from "./sandbox.ts";
+import { type Graded, type Grades, type Outcome, Trouble } from "./outcome.ts";
+import { sandboxFor } from "./sandbox.ts";
 import type { Experiment } from "./experiment.ts";
 import type { Submission } from "./submission.ts";
 
@@ -31,6 +32,7 @@ export async function gradeAll(
   isSandboxed: boolean,
   listener: Listener,
 ): Promise<Grades> {
+  for (const words of warningsAbout(options.submissions)) listener.say(words);
   const done = new Map<Submission, Graded>();
   const head = {
     schema: "lab3/grades/v2",
@@ -81,11 +83,14 @@ function performer(
   usedPorts: Set<number>,
   say: (words: string) => void,
 ): (experiment: Experiment) => Promise<Outcome> {
-  const { port, silence, exposed } = options;
-  if (isSandboxed && submission.command.length > 0) {
-    return (experiment) => performInSandbox(experiment, submission, { port, silence, exposed });
-  }
   const { command, folder } = submission;
+  const elsewhere = command.length > 0 ? codeElsewhere(submission, options.submissions) : undefined;
+  if (elsewhere !== undefined) {
+    const words = `a link leads out of its folder, to ${elsewhere}: is that this student's code?`;
+    return () => Promise.reject(new Trouble(words));
+  }
+  if (isSandboxed && command.length > 0) return sandboxFor(submission, options);
+  const { port, silence } = options;
   const labFolder = fileURLToPath(new URL("lab", ROOT));
   const launch = command.length > 0 ? { command, folder, labFolder, wrappers: [] } : undefined;
   const setting = { launch, port, silence, isAlone: false, usedPorts, say };

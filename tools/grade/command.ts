@@ -77,13 +77,13 @@ function listenerFor(options: Options, writeReports: WriteReports): Listener {
 }
 
 /** A server that runs already has no sandbox; for all others it is said why there is none. */
-async function canSandbox({ submissions }: Options): Promise<boolean> {
+async function canSandbox({ submissions, needsSandbox }: Options): Promise<boolean> {
   if (submissions[0].command.length === 0) return false;
   const why = await whyNoSandbox();
-  if (why !== undefined) {
-    console.error(`No sandbox (${why}): the servers run one by one, and with your rights`);
-  }
-  return why === undefined;
+  if (why === undefined) return true;
+  if (needsSandbox) throw new Error(`No sandbox: ${why}`);
+  console.error(`No sandbox, so the servers run one by one, and with your rights: ${why}`);
+  return false;
 }
 
 /** A table that is open in Excel cannot be written: that must not cost the others their grading. */

@@ -7,7 +7,7 @@
 
 import { readlinkSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
-import { basename, dirname, resolve } from "node:path";
+import { basename, dirname, isAbsolute, relative, resolve } from "node:path";
 
 /** Folders of the system. A sandbox has them, read-only, and nothing else of the machine. */
 export const SYSTEM_FOLDERS = [
@@ -28,19 +28,23 @@ const PROGRAM_FOLDERS = ["bin", ".bin", "shims"];
 
 /** Whether a path is in one of these folders, or is one of them. */
 export function isWithin(path: string, folders: readonly string[]): boolean {
-  return folders.some((folder) => path === folder || path.startsWith(`${folder}/`));
+  return folders.some((folder) => {
+    const way = relative(folder, path);
+    return !isAbsolute(way) && !/^\.\.($|[\\/])/.test(way);
+  });
 }
 
 /**
- * The folders that a program needs outside the system's ones: for it, and for each link on the way to
- * it, the installation that it is a part of. That is the folder above `bin` (`~/.nvm/versions/node/v22`
- * for `~/.nvm/versions/node/v22/bin/node`), or `bin` itself where the folder above is the home folder
- * or holds the data of all programs (`~/.local`). `--expose` names what this does not find.
+ * What a program needs outside the system's folders: for it, and for each link on the way to it, the
+ * installation that it is a part of. That is the folder above `bin` (`~/.nvm/versions/node/v22` for
+ * `~/.nvm/versions/node/v22/bin/node`), or `bin` itself where the folder above is the home folder or
+ * holds the data of all programs (`~/.local`). A folder that holds one of the paths in `kept`, which
+ * must stay out of sight, is no installation. `--expose` names what this does not find.
  */
-export function installationsOf(program: string): string[] {
+export function installationsOf(program: string, kept: readonly string[]): string[] {
   const found = new Set<string>();
   for (const path of linksOf(program)) {
-    if (!isWithin(path, SYSTEM_FOLDERS)) found.add(installationOf(path));
+    if (!isWithin(path, SYSTEM_FOLDERS)) found.add(installationOf(path, kept));
   }
   return [...found];
 }
@@ -58,9 +62,11 @@ function isLink(path: string): boolean {
   return Deno.lstatSync(path).isSymlink;
 }
 
-function installationOf(path: string): string {
+function installationOf(path: string, kept: readonly string[]): string {
   const folder = dirname(path);
   const above = dirname(folder);
   const isShared = [homedir(), `${homedir()}/.local`, "/"].includes(above);
-  return PROGRAM_FOLDERS.includes(basename(folder)) && !isShared ? above : folder;
+  const isBin = PROGRAM_FOLDERS.includes(basename(folder)) && !isShared;
+  const holdsNothingElse = (whole: string) => !kept.some((one) => isWithin(one, [whole]));
+  return (isBin ? [above, folder] : [folder]).find(holdsNothingElse) ?? path;
 }

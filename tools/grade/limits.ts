@@ -47,6 +47,8 @@ export const MAX_LINE_LENGTH = 8192;
 export const MAX_REPORTED_LINES = 30;
 /** Characters of one line, or of what was seen, that a report shows. */
 export const MAX_REPORTED_LENGTH = 300;
+/** Characters that come out of a sandbox; an outcome has some thousands. */
+export const MAX_ANSWER_LENGTH = 2 ** 20;
 
 /** Time between two looks of {@linkcode until}. */
 const LOOK_MS = 5;

@@ -41,6 +41,8 @@ export interface Options {
   readonly jobs: number;
   /** Further paths that the submissions may read. */
   readonly exposed: string[];
+  /** Whether nothing may run without a sandbox. */
+  readonly needsSandbox: boolean;
   /** Who has handed in and who has not, where it is said who is in the class. */
   readonly roster?: Roster;
   /** The reports that are written to files. */
@@ -70,6 +72,7 @@ Each server is started in the folder of its file, where "import pickle" speaks M
   --silence ${DEFAULT_SILENCE}           seconds that a silent client may keep the next one out
   --jobs ${availableParallelism()}               submissions that are graded side by side, each in a sandbox
   --expose PATH          what else the servers may read in the sandbox: an interpreter, packages
+  --require-sandbox      grade nothing where there can be no sandbox
 
 Sandboxes need Linux and bubblewrap: a server has no network and sees none of your files. Without
 them it runs with your rights. Exit status: 0 if nothing that the lab asks for is missed, or with
@@ -106,6 +109,7 @@ const OPTIONS = {
   "out": { type: "string" },
   "points": { type: "string" },
   "port": { type: "string" },
+  "require-sandbox": { type: "boolean" },
   "roster": { type: "string" },
   "silence": { type: "string" },
 } as const;
@@ -146,6 +150,7 @@ export function readOptions(words: string[]): Options | undefined {
     port: readNumber("port", values.port, DEFAULT_PORT, 1, 65535),
     silence: readNumber("silence", values.silence, DEFAULT_SILENCE, 1, MAX_SILENCE),
     jobs: readNumber("jobs", values.jobs, availableParallelism(), 1, 64),
+    needsSandbox: values["require-sandbox"] ?? false,
     exposed: (values.expose ?? []).map(readPath),
     files,
   };
