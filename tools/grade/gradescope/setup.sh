@@ -19,4 +19,5 @@ npm install --global deno@2.9.6
 
 # What the grader imports is fetched here: a submission may be graded without a network.
 cd "$source"
-deno cache --quiet --config tools/deno.json tools/grade/command.ts tools/grade/inner.ts
+deno cache --quiet --config tools/deno.json tools/grade/command.ts
+deno bundle --quiet --config tools/deno.json --output /dev/null tools/grade/inner.ts
