@@ -210,7 +210,7 @@ export async function servesOneAtATime(trial: Trial): Promise<void> {
   const isServed = await second.until(hasAnything, NOTHING_MS);
   // It may be served since the server has just closed the first one: then this shows, too.
   if (isServed && !(await first.untilEnd(SETTLE_MS))) {
-    throw new Miss("the second client is served while the first one is: that is lab 4's answer");
+    throw new Miss("the second client is served while the first one is");
   }
   if (first.end === "") {
     await trial.ask(first);

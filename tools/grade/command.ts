@@ -103,7 +103,8 @@ function progressOf(graded: Graded, soFar: Grades, options: Options, begin: numb
 
 function printResults(grades: Grades): void {
   const { submissions } = grades;
-  if (submissions.length === 1) console.log(`${tableOf(submissions[0])}\n`);
+  const [{ trouble }] = submissions;
+  if (submissions.length === 1 && trouble === "") console.log(`${tableOf(submissions[0])}\n`);
   for (const graded of submissions) console.log(`${graded.name}: ${summarize(graded)}`);
   for (const line of rosterLines(grades)) console.log(line);
 }

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { HELP } from "./options.ts";
 import { CHECKS } from "./texts.ts";
 import { canTest, grade, graderCommand, pathOf, PYTHON, run, Submissions } from "./testing.ts";
 
@@ -79,6 +80,17 @@ Deno.test({ name: "grade --help: a word on each check, on lab and beyond", ignor
   }
   const [lab, beyond] = [out.indexOf("The lab's text asks"), out.indexOf("beyond the lab: nobody")];
   assert(lab > 0 && lab < out.indexOf("\n  greets") && out.indexOf("\n  resets") < beyond, out);
+});
+
+Deno.test({ name: "grade --help: it fetches no package", ignore }, async () => {
+  const cache = await Deno.makeTempDir();
+  const nobody = "http://127.0.0.1:9/"; // a registry that does not answer
+  const env = { DENO_DIR: cache, NPM_CONFIG_REGISTRY: nobody, JSR_URL: nobody, NO_COLOR: "1" };
+  const help = await run(Deno.execPath(), [...graderCommand(), "--help"], env);
+  const wrong = await run(Deno.execPath(), [...graderCommand(), "--prot", "12000"], env);
+  await Deno.remove(cache, { recursive: true });
+  assertEquals([help.code, help.out, help.err], [0, `${HELP}\n`, ""]);
+  assertEquals([wrong.code, wrong.out, wrong.err], [2, "", "Unknown option '--prot'\n"]);
 });
 
 Deno.test({ name: "grade: a roster, and advice in the course's own words", ignore }, async () => {

@@ -38,8 +38,7 @@ function rowsOf({ submissions, roster }: Grades, names: string[]) {
 function rowOf(graded: Graded, names: string[]) {
   const cells = names.map((name) => cellOf(graded.checks.find((check) => check.name === name)));
   const { name, points, maxPoints, trouble, path } = graded;
-  const why = trouble === "" ? "" : `the grader failed: ${trouble}`;
-  return [name, points, maxPoints, ...cells, why, path];
+  return [name, points, maxPoints, ...cells, trouble, path];
 }
 
 function cellOf(check?: CheckResult): string {

@@ -34,7 +34,7 @@ export function scoreOf({ points, maxPoints }: Graded): string {
 
 /** The result in one line: `12 of 13; lab: missed garbage; beyond: 2 of 9`. */
 export function summarize(graded: Graded): string {
-  if (graded.trouble !== "") return `no mark, the grader failed: ${graded.trouble}`;
+  if (graded.trouble !== "") return `no mark: ${graded.trouble}`;
   const { checks } = graded;
   return [scoreOf(graded), labSentence(checks), beyondSentence(checks)].filter(Boolean).join("; ");
 }
