@@ -5,9 +5,8 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { serveClass } from "./class.ts";
-import { Process } from "../tools/shared/process.ts";
-import { includes, Lab, LINUX, PY, PYTHON, python, runTest, startServer } from "./shared.ts";
+import { flood, serveClass } from "./python.ts";
+import { includes, Lab, LINUX, PYTHON, python, runTest, startServer } from "./shared.ts";
 
 // Visits the server with each of these pieces of a student's code, and says for each who it was,
 // what the server has answered, and with which exception it has died.
@@ -116,26 +115,15 @@ runTest("a student who types for too long is told which option gives more time",
 }, PYTHON);
 
 runTest("a client that never reads its answers cannot hold the server", async () => {
-  // Answers are one byte each: with the least of buffers some 50,000 requests fill them.
-  const script = `import msgpack, socket, sys
-s = socket.socket()
-s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 88)
-s.connect(("127.0.0.1", int(sys.argv[1])))
-print(s.getsockname()[1], flush=True)
-requests = msgpack.packb({"student_name": "a", "github_username": "b", "sid": 1}) * 1000
-try:
-    while True: s.sendall(requests)
-except OSError: pass`;
   await using lab = new Lab({ requestTimeout: 300, turnTimeout: 0 }, "WARN");
-  await using flood = new Process(PY, ["-c", script, String(lab.port)]);
-  const name = `127.0.0.1:${await flood.stdout.next()}`;
+  await using client = flood(lab.port);
+  const name = `127.0.0.1:${await client.stdout.next()}`;
   using next = await lab.connect();
   await next.greeting();
-  const { level, client, message } = await lab.log.until("stalled");
-  assertEquals([level, client], ["WARN", name]);
+  const { level, client: who, message } = await lab.log.until("stalled");
+  assertEquals([level, who], ["WARN", name]);
   assertEquals(message, `${name}: its answers were left unread for 0.3 s`);
-  assertEquals((await flood.end()).code, 0);
+  assertEquals((await client.end()).code, 0);
 }, PYTHON && LINUX); // macOS takes no segments of less than 216 bytes.
 
 runTest(

@@ -8,7 +8,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { encode } from "@std/msgpack";
 import { Process } from "../tools/shared/process.ts";
-import { serveClass } from "./class.ts";
+import { serveClass } from "./python.ts";
 import {
   ALICE,
   type Client,

@@ -1,10 +1,11 @@
 /**
- * A class of students that connect at once, all in Python, for the tests that need many.
+ * Clients in Python that several tests use: a class that connects at once, and a flood.
  *
  * @module
  */
 
 import { assertEquals } from "@std/assert";
+import type { Process } from "../tools/shared/process.ts";
 import { ACK, python, startServer } from "./shared.ts";
 
 // Students that connect at once, and never hang up by themselves.
@@ -46,4 +47,23 @@ export async function serveClass(students: number, ...options: string[]): Promis
   const nextTurns = log.filter((line) => /^INFO 127.*silent for .*next client's turn$/.test(line));
   assertEquals(nextTurns.length, students);
   assertEquals(log.at(-1), `INFO Served ${students} clients and ${students} requests`);
+}
+
+// Answers are one byte each: with the least of buffers some 50,000 requests fill them.
+const FLOOD = `
+import msgpack, socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 88)
+s.connect(("127.0.0.1", int(sys.argv[1])))
+print(s.getsockname()[1], flush=True)
+requests = msgpack.packb({"student_name": "a", "github_username": "b", "sid": 1}) * 1000
+try:
+    while True: s.sendall(requests)
+except OSError: pass
+`;
+
+/** A client that sends requests without end and reads no answer. It prints its port. */
+export function flood(port: number): Process {
+  return python(["-c", FLOOD, String(port)]);
 }
