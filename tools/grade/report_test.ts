@@ -14,7 +14,7 @@ import { csvOf } from "./report/csv.ts";
 import { gradescopeOf } from "./report/gradescope.ts";
 import { junitOf } from "./report/junit.ts";
 import { pageOf } from "./report/page.ts";
-import { letterFor, summarize } from "./report/text.ts";
+import { letterFor, summarize, tableOf } from "./report/text.ts";
 import { fileNamesOf } from "./report/write.ts";
 import { canTest, grade, graderCommand, PYTHON, run, Submissions } from "./testing.ts";
 
@@ -132,6 +132,22 @@ Deno.test("grade --junit: a check that the course gives points for is no less th
   const checks = graded.checks.map((check) => ({ ...check, maxPoints: 2 }));
   const [alice] = await suitesOf({ ...grades, submissions: [{ ...graded, checks }] });
   assertEquals([alice.failures, alice.skipped], [2, 1]);
+});
+
+Deno.test("grade: what was not judged stands together, with its reason", () => {
+  const [graded] = gradesFor(["alice"]).submissions;
+  const more = [
+    check({ name: "resets", verdict: "not judged", seen: "builds on garbage" }),
+    check({ name: "prints", verdict: "not judged", seen: "it was not started here" }),
+  ];
+  const table = tableOf({ ...graded, checks: [...graded.checks, ...more] });
+  const [lab, beyond] = table.split("\n\n");
+  const lines = lab.split("\n").slice(-2);
+  assertEquals(lines, [
+    "-     not judged, builds on garbage: missing key, resets",
+    "-     not judged, it was not started here: prints",
+  ]);
+  assert(beyond.startsWith("Beyond the lab (not required):\nno    two pieces: "), beyond);
 });
 
 Deno.test("grade: a trouble is no mark, in the texts, too", () => {

@@ -73,9 +73,20 @@ export function rosterLines({ roster }: Pick<Grades, "roster">): string[] {
 export function tableOf({ checks }: Graded): string {
   const blocks = (["lab", "beyond"] as const).flatMap((part) => {
     const own = checks.filter((check) => check.part === part);
-    return own.length === 0 ? [] : [`${TITLES[part]}:\n${own.map(rowOf).join("\n")}`];
+    if (own.length === 0) return [];
+    const judged = own.filter(({ verdict }) => verdict !== "not judged").map(rowOf);
+    return [[`${TITLES[part]}:`, ...judged, ...unjudgedLines(own)].join("\n")];
   });
   return blocks.join("\n\n");
+}
+
+/** The checks that were not judged: a line for each reason. */
+function unjudgedLines(checks: CheckResult[]): string[] {
+  const unjudged = checks.filter(({ verdict }) => verdict === "not judged");
+  const groups = Map.groupBy(unjudged, ({ seen }) => seen);
+  return [...groups].map(([reason, group]) => {
+    return `-     not judged, ${reason}: ${group.map(({ name }) => name).join(", ")}`;
+  });
 }
 
 /** One check. */
