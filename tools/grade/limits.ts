@@ -11,9 +11,9 @@ export const CONNECT_MS = 1000;
 /** For a greeting, an answer or a line, and for the end after ^C. */
 export const ANSWER_MS = 2000;
 /** For the greeting before a client sends its request anyhow, where the greeting is not the question. */
-export const GREETING_MS = 500;
+export const GREETING_MS = 800;
 /** For an answer that may be missing: that the request was taken has shown otherwise. */
-export const POLITE_MS = 500;
+export const POLITE_MS = 800;
 /** A client is quiet for this long before its request: what comes meanwhile is no reaction to it. */
 export const QUIET_MS = 100;
 /** The same where it is the question whether a client is served. Many a server waits a second only. */
@@ -25,7 +25,7 @@ export const PRINT_MS = 1500;
 /** Between two pieces of a request, so that the server reads the first one alone. */
 export const PIECE_MS = 300;
 /** How long a client is watched that must not get anything. */
-export const NOTHING_MS = 500;
+export const NOTHING_MS = 800;
 /** For a server to print what good clients cause after they have left. */
 export const SETTLE_MS = 150;
 /** For an error to end a server that has not answered, or to show in its output. */

@@ -53,9 +53,9 @@ export interface Visit {
 /** A line that says where the server listens, in one of the lab's own texts. */
 const LISTENING = /\blistening (?:at|on) \(?'?(?<host>[\w.:-]+?)'?(?:\/|:|, ?)(?<port>\d+)\)?/i;
 
-/** A program that starts the server says that it cannot: the interpreter is not in the sandbox. */
+/** What starts the server says that it cannot: the interpreter is not in the sandbox, say. */
 const CANNOT_START =
-  /^(?:setpriv|choom|prlimit|stdbuf): failed to (?:execute|run)|^Fatal Python error: init/;
+  /^(?:\S*\/)?(?:setpriv|choom|prlimit|stdbuf): failed to (?:execute|run)|^Fatal Python error: init/;
 
 /** A fresh server and its clients. */
 export class Trial {
