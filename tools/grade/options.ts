@@ -76,8 +76,8 @@ Each server is started in the folder of its file, where "import pickle" speaks M
 
 Sandboxes need Linux and bubblewrap: a server has no network and sees none of your files. Without
 them it runs with your rights. Exit status: 0 if nothing that the lab asks for is missed, or with
---classroom50; 1 if something is; 2 for a wrong command; 3 if the grader itself has failed: such a
-submission has no mark, which is not zero.
+--classroom50; 1 if something is, or where a sandbox is required and there is none; 2 for a wrong
+command; 3 if the grader itself has failed: such a submission has no mark, which is not zero.
 
 The lab's text asks for these:
 ${checksOf("lab")}
