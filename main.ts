@@ -1,11 +1,11 @@
 /**
  * Lab 3: an iterative TCP server, and the client that belongs to it.
  *
- * The server takes one client after the other. For each one it does four steps:
+ * Iterative means that the server takes one client after the other. For each client it does this:
  *
  * 1. It greets the client with an id.
  * 2. It receives a request: the student's name, GitHub user name and student id.
- * 3. It prints them, and acknowledges them to the client.
+ * 3. It prints the request, and then it acknowledges it to the client.
  * 4. The same client may send more requests. When it closes, the next client is served.
  *
  * Whatever a client does, the server goes on. Each message is a MessagePack value
@@ -13,14 +13,12 @@
  *
  * What stands where, in this order:
  *
- * - The lab: `serve` listens, `AcceptLoop` accepts one client after the other, and `Session` is the
- *   visit of one client, from accept to close. That is all that the lab asks for.
- * - How a visit can end: the limits on a client, and what each end means.
+ * - The lab: `serve` listens, `acceptClients` accepts one client after the other, and `Session` is
+ *   the visit of one client. Between them stands how a visit can end, and how the server waits.
  * - The framing: `Framer` finds the messages in a stream of bytes.
  * - One request: how a message is read, and what is said about a wrong one.
  * - The client: `submit`.
- * - What is printed. How a full output is written to is the hardest part of this file, and it has
- *   nothing to do with the lab.
+ * - What is printed.
  * - The command line.
  *
  * @module
@@ -33,55 +31,6 @@ import { decode, encode } from "@std/msgpack";
 import project from "./deno.json" with { type: "json" };
 
 export type { LevelName, Logger };
-
-/** The settings of a server. The timeouts are in ms, and 0 is no limit. */
-export interface Settings {
-  /** The address to listen at. */
-  hostname: string;
-  /** The TCP port; 0 is any free one. */
-  port: number;
-  /** How many clients can wait in the kernel's queue until they are accepted. */
-  backlog: number;
-  /** How long a whole request may take, in ms; and how long a client may leave answers unread. */
-  requestTimeout: number;
-  /**
-   * How long a client may be silent after an answer, in ms. It is short, since many clients never
-   * close: they wait for more data.
-   */
-  keepAliveTimeout: number;
-  /** How long the whole visit of one client may take, in ms. */
-  turnTimeout: number;
-  /** The longest request, in bytes. */
-  maxMessageBytes: number;
-}
-
-/** The settings that count where nothing else is said. */
-export const DEFAULTS: Settings = {
-  hostname: "127.0.0.1",
-  port: 12000,
-  backlog: 128, // A class has thirty students. Who finds the queue full may wait for ever.
-  requestTimeout: 10_000,
-  keepAliveTimeout: 2_000,
-  turnTimeout: 60_000,
-  maxMessageBytes: 4096, // A request of the lab takes about 80 bytes.
-};
-
-/** The lab's answer to a request. */
-const ACKNOWLEDGEMENT = 1;
-/** The most bytes that one read brings. */
-const READ_BYTES = 65536;
-/** How often the clock ticks, in ms. All limits of time are counted in ticks. */
-const TICK_MS = 50;
-/** How long the first answer waits if the client has sent before it was greeted, in ms. */
-const EARLY_MS = 20;
-/** How long the server waits for the client to close, after it has sent an error, in ms. */
-const LINGER_MS = 1000;
-/** How long the current client may go on when the server is told to stop, in ms. */
-const GRACE_MS = 5000;
-/** The first pause after a failed accept, in ms. Each further one is twice as long. */
-const FIRST_PAUSE_MS = 5;
-/** The longest pause after a failed accept, in ms. */
-const LONGEST_PAUSE_MS = 1000;
 
 // ---------------------------------------------------------------------- listen and accept --
 
@@ -96,7 +45,21 @@ export interface Student {
 }
 
 /** What {@linkcode serve} takes. What is left out is taken from {@linkcode DEFAULTS}. */
-export interface ServeOptions extends Partial<Settings> {
+export interface ServeOptions {
+  /** The address to listen at. */
+  hostname?: string;
+  /** The TCP port; 0 is any free one. */
+  port?: number;
+  /** How many clients can wait in the kernel's queue until they are accepted. */
+  backlog?: number;
+  /** How long a whole request may take, and how long answers may be left unread, in ms; 0: ever. */
+  requestTimeout?: number;
+  /** How long a client may be silent after an answer, in ms; 0: for ever. */
+  keepAliveTimeout?: number;
+  /** How long the whole visit of one client may take, in ms; 0: for ever. */
+  turnTimeout?: number;
+  /** The longest request, in bytes. */
+  maxMessageBytes?: number;
   /** Stops the server when its `AbortController` aborts; the current client may finish. */
   signal?: AbortSignal;
   /** Called once the server listens. Prints the lab's line if it is left out. */
@@ -110,6 +73,17 @@ export interface ServeOptions extends Partial<Settings> {
   /** Where problems are reported. Standard error if it is left out. */
   logger?: Logger;
 }
+
+/** The options of {@linkcode serve} that count where nothing else is said. */
+export const DEFAULTS = {
+  hostname: "127.0.0.1",
+  port: 12000,
+  backlog: 128, // A class has thirty students. Who finds the queue full may wait for ever.
+  requestTimeout: 10_000,
+  keepAliveTimeout: 2_000, // It is short, since many clients never close: they wait for more.
+  turnTimeout: 60_000,
+  maxMessageBytes: 4096, // A request of the lab takes about 80 bytes.
+};
 
 /** How many clients and requests a server has served. */
 export interface Served {
@@ -139,117 +113,71 @@ export interface LabServer {
  * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): LabServer {
-  const { signal, logger = createLogger() } = options;
-  const settings = { ...DEFAULTS, ...textPrinters(), ...withoutUndefined(options) };
-  const { hostname, port, backlog: tcpBacklog } = settings;
-  const listener = Deno.listen({ hostname, port, tcpBacklog });
+  const {
+    hostname = DEFAULTS.hostname,
+    port = DEFAULTS.port,
+    backlog = DEFAULTS.backlog,
+    signal = new AbortController().signal,
+    onListen = printListening,
+  } = options;
+  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const addr = listener.addr as Deno.NetAddr;
-  settings.onListen(addr);
-  const loop = new AcceptLoop(listener, {
-    settings,
-    log: (level, text, fields) => logSafely(logger, level, text, fields),
-    isTraced: logger.levelName === "DEBUG",
-    buffer: createBuffer(settings.maxMessageBytes),
-  });
-  const finished = loop.run();
-  if (signal?.aborted) loop.stop();
-  signal?.addEventListener("abort", () => loop.stop());
-  return { addr, finished };
-}
-
-// An option that is `undefined` counts as left out: it must not take the place of a default.
-function withoutUndefined(options: ServeOptions): object {
-  return Object.fromEntries(Object.entries(options).filter(([_, value]) => value !== undefined));
-}
-
-/** What all clients of a server share. */
-interface Context {
-  readonly settings: Settings & Printers;
-  /** Writes a record. Characters that could do harm are escaped, and it never throws. */
-  readonly log: (level: Level, text: string, fields: LogFields) => void;
-  /** Whether the log shows every message and every read: at level DEBUG. */
-  readonly isTraced: boolean;
-  /** Where received bytes are kept. There is one client at a time, so one buffer serves all. */
-  readonly buffer: Uint8Array<ArrayBuffer>;
-}
-
-/** The names of the methods of a logger. */
-type Level = "debug" | "info" | "warn" | "error";
-
-/** What a record has beside its level and its text. */
-interface LogFields {
-  readonly event: string;
-  readonly [field: string]: unknown;
-}
-
-// A log that fails must not end the server. DEBUG records cost nothing where they are not shown.
-function logSafely(logger: Logger, level: Level, text: string, fields: LogFields): void {
-  if (level === "debug" && logger.levelName !== "DEBUG") return;
   try {
-    logger[level](escapeUnsafe(text), fields);
+    onListen(addr);
   } catch (error) {
-    console.error(error);
+    listener.close(); // Otherwise nobody could use the port any more.
+    throw error;
   }
+  return { addr, finished: acceptClients(listener, createContext(options, signal)) };
 }
 
-/** Accepts one client after the other, until it is told to stop. */
-class AcceptLoop {
-  readonly #served: Served = { clients: 0, requests: 0 };
-  #session: Session | undefined; // of the client that is being served
-  #pauseMs = FIRST_PAUSE_MS;
-  #isStopping = false;
+/** The first pause after a failed accept, in ms. Each further one is twice as long. */
+const FIRST_PAUSE_MS = 5;
+/** The longest pause after a failed accept, in ms. */
+const LONGEST_PAUSE_MS = 1000;
 
-  // `readonly` before a parameter makes it a field of the object.
-  constructor(readonly listener: Deno.TcpListener, readonly context: Context) {}
-
-  // Each turn of `for await` over a listener is one accept. That loop can end in three ways:
-  // - stop() closes the listener. The loop ends without an error.
-  // - An accept fails. The loop throws, but the listener is still open: we begin the loop again.
-  // - Its body throws. Then JavaScript closes the listener. So the body must never throw.
-  async run(): Promise<Served> {
-    const clock = setInterval(() => this.#session?.tick(), TICK_MS);
-    while (!this.#isStopping) {
-      try {
-        for await (const conn of this.listener) await this.#serveClient(conn);
-      } catch (error) {
-        await this.#recover(error as Error);
+// Serves one client after the other, until the server is told to stop. Meanwhile the other clients
+// wait in the kernel's queue. Each turn of `for await` is one accept. That loop can end in three
+// ways:
+//
+// - The listener was closed, since the server is told to stop: the loop ends without an error.
+// - An accept has failed: the loop throws, but the listener is still open. We begin the loop again.
+// - Its body has thrown: then JavaScript closes the listener. So Session.run must never throw.
+async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
+  const served: Served = { clients: 0, requests: 0 };
+  let session: Session | undefined; // the visit of the current client
+  let pauseMs = FIRST_PAUSE_MS;
+  whenAborted(context.signal, () => {
+    listener.close();
+    session?.stop();
+  });
+  while (!context.signal.aborted) {
+    try {
+      for await (const conn of listener) {
+        pauseMs = FIRST_PAUSE_MS;
+        session = new Session(conn, context);
+        const requests = await session.run();
+        if (requests > 0) served.clients++;
+        served.requests += requests;
       }
+    } catch (error) {
+      pauseMs = await recover(error as Error, pauseMs, context);
     }
-    clearInterval(clock);
-    return this.#served;
   }
+  context.waiting.stopClock();
+  return served;
+}
 
-  /** Ends the loop: no more accepts. The client that is being served gets some time to finish. */
-  stop(): void {
-    this.#isStopping = true;
-    this.listener.close();
-    this.#session?.stop();
+// After a failed accept. Returns the pause for the next failure, in ms.
+async function recover(error: Error, pauseMs: number, { log }: Context): Promise<number> {
+  if (isAboutOneClient(error)) {
+    log("debug", `A client was gone before its turn: ${error.message}`, { event: "gone" });
+    return pauseMs;
   }
-
-  // Serves one client from accept to close. Only then the next one is accepted: until its turn it
-  // waits in the kernel's queue.
-  async #serveClient(conn: Deno.TcpConn): Promise<void> {
-    this.#pauseMs = FIRST_PAUSE_MS;
-    this.#session = new Session(conn, this.context);
-    if (this.#isStopping) this.#session.stop(); // stop() came after the accept, and before us.
-    await this.#session.run();
-    if (this.#session.requests > 0) this.#served.clients++;
-    this.#served.requests += this.#session.requests;
-    this.#session = undefined;
-  }
-
-  async #recover(error: Error): Promise<void> {
-    const { log } = this.context;
-    if (isAboutOneClient(error)) {
-      log("debug", `A client was gone before its turn: ${error.message}`, { event: "gone" });
-      return;
-    }
-    // The system lacks something, such as open files. It may have it again after a while.
-    const text = `No accept, next try in ${this.#pauseMs} ms: ${error.message}`;
-    log("error", text, { event: "accept" });
-    await delay(this.#pauseMs);
-    this.#pauseMs = Math.min(this.#pauseMs * 2, LONGEST_PAUSE_MS);
-  }
+  // The system lacks something, such as open files. It may have it again after a while.
+  log("error", `No accept, next try in ${pauseMs} ms: ${error.message}`, { event: "accept" });
+  await delay(pauseMs);
+  return Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
 }
 
 // Whether an accept has failed because this client is gone, while the listener is all right. EINVAL
@@ -258,119 +186,276 @@ function isAboutOneClient(error: Error): boolean {
   return ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"].includes(codeOf(error));
 }
 
-// The system's code of an error, such as ECONNRESET. Errors of the program have none.
-function codeOf(error: Error): string {
-  const { code = "" } = error as { code?: string };
-  return code;
+// --------------------------------------------------- how a visit can end, and how to wait --
+
+/** Why a visit has ended, or a command cannot be carried out. */
+export class Fault extends Error {
+  /** `event` is for programs, `message` for people. A message may quote a client, so it is cut. */
+  constructor(readonly event: string, message: string) {
+    super(message.slice(0, MAX_FAULT_LENGTH));
+  }
 }
 
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** The longest message of a {@linkcode Fault}, in characters. */
+const MAX_FAULT_LENGTH = 400;
+
+/**
+ * The ends of a visit of which the client is told nothing, by the event of their Fault; and the
+ * level of their record. After every other Fault the client is sent `{"error": ...}`, and the record
+ * is a warning; only a fault of the server itself is an error.
+ */
+const SILENT_ENDS: Record<string, Level> = {
+  closed: "debug", // it has closed after a request
+  left: "info", // it has closed and had sent nothing
+  idle: "info", // it was silent after its answer
+  reset: "warn", // the connection is broken
+  stalled: "warn", // it does not read its answers
+};
+
+/** A limit on the time that is waited for a client. */
+interface Limit {
+  /** How long it is, in ms; 0 is no limit. */
+  readonly ms: number;
+  /** The event of the Fault when it is over. */
+  readonly event: string;
+  /** The message of that Fault. */
+  readonly text: string;
+}
+
+/** How long the current client may go on when the server is told to stop, in ms. */
+const GRACE_MS = 5000;
+/** How long the server waits for the client to close, after it has sent an error, in ms. */
+const LINGER_MS = 1000;
+
+const NO_LIMIT: Limit = { ms: 0, event: "", text: "" };
+const GRACE: Limit = { ms: GRACE_MS, event: "stopping", text: "the server stops" };
+const NO_GRACE: Limit = { ms: 1, event: "closed", text: "the server stops" };
+const LINGER: Limit = { ms: LINGER_MS, event: "closed", text: "the client does not close" };
+
+/** The limits on a client. */
+type Limits = ReturnType<typeof createLimits>;
+
+function createLimits(options: ServeOptions) {
+  const {
+    requestTimeout = DEFAULTS.requestTimeout,
+    keepAliveTimeout = DEFAULTS.keepAliveTimeout,
+    turnTimeout = DEFAULTS.turnTimeout,
+  } = options;
+  return {
+    // For a whole request: since the accept, or since the first byte of a further request.
+    request: {
+      ms: requestTimeout,
+      event: "timeout",
+      text: `no whole request within ${requestTimeout / 1000} s`,
+    },
+    // For the client to read its answers.
+    unread: {
+      ms: requestTimeout,
+      event: "stalled",
+      text: `its answers were left unread for ${requestTimeout / 1000} s`,
+    },
+    // For silence after an answer.
+    silence: {
+      ms: keepAliveTimeout,
+      event: "idle",
+      text: `silent for ${keepAliveTimeout / 1000} s after its answer: the next client's turn`,
+    },
+    // For the whole visit.
+    turn: {
+      ms: turnTimeout,
+      event: "turn",
+      text: `its turn of ${turnTimeout / 1000} s is over`,
+    },
+  };
+}
+
+/** What a limit is for. One of each scope can count at the same time. */
+type Scope = "step" | "turn" | "stop";
+
+/** A limit that counts, and the tick at which it is over. */
+interface Deadline {
+  readonly limit: Limit;
+  readonly endTick: number;
+}
+
+const NO_DEADLINE: Deadline = { limit: NO_LIMIT, endTick: Infinity };
+/** How often the clock ticks, in ms. */
+const TICK_MS = 50;
+/** So many ticks later a limit is over: what has come in time must be read before. */
+const SPARE_TICKS = 2;
+
+/**
+ * Waits for what the other side does, with limits. `begin` says which limit counts from now on. A
+ * wait in `until` then gives its result, or it throws the Fault of a limit that is over.
+ *
+ * Time is counted in ticks of a clock, and not by the time of day: while the whole process is paused
+ * (by ^Z, or in a laptop that sleeps) the clock does not tick, and the client is not to blame.
+ */
+class Waiting {
+  #ticks = 0;
+  #tickedAt = performance.now(); // the last time, in ms
+  #deadlines = { step: NO_DEADLINE, turn: NO_DEADLINE, stop: NO_DEADLINE };
+  #interrupt: (fault: Fault) => void = () => {}; // ends the wait that is under way
+  readonly #clock = setInterval(() => this.#tick(), TICK_MS);
+
+  stopClock(): void {
+    clearInterval(this.#clock);
+  }
+
+  /** From now on this limit counts, in the place of the one that counted for this scope. */
+  begin(scope: Scope, limit: Limit): void {
+    const endTick = this.#ticks + Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
+    this.#deadlines[scope] = { limit, endTick: limit.ms === 0 ? Infinity : endTick };
+  }
+
+  /** From now on no limit counts. */
+  clear(): void {
+    this.#deadlines = { step: NO_DEADLINE, turn: NO_DEADLINE, stop: NO_DEADLINE };
+  }
+
+  limitOf(scope: Scope): Limit {
+    return this.#deadlines[scope].limit;
+  }
+
+  /** Gives the result of the operation, or throws the Fault of a limit that is over before. */
+  until<T>(operation: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => { // Of the two, the first call counts.
+      this.#interrupt = reject;
+      operation.then(resolve, reject);
+      this.#checkDeadlines(); // A limit may have passed while nobody waited.
+    });
+  }
+
+  /**
+   * Whether the clock should have ticked by now. A client that sends without end makes it late: each
+   * read is done at once, and then JavaScript comes to no timer and to no signal until it has to
+   * wait for something.
+   */
+  isLate(): boolean {
+    return performance.now() - this.#tickedAt > TICK_MS;
+  }
+
+  #tick(): void {
+    this.#ticks++;
+    this.#tickedAt = performance.now();
+    this.#checkDeadlines();
+  }
+
+  #checkDeadlines(): void {
+    const { step, turn, stop } = this.#deadlines;
+    for (const { limit, endTick } of [step, turn, stop]) {
+      if (this.#ticks >= endTick) this.#interrupt(new Fault(limit.event, limit.text));
+    }
+  }
 }
 
 // ------------------------------------------------------------------ the visit of one client --
 
-/**
- * The visit of one client, from accept to close. `run` makes the steps of the lab. While it waits
- * for a read or a write, `tick` looks after the limits, and can end the visit by `#hangUp`:
- *
- * - A client that is told nothing: the connection is closed, so the read or write of `run` fails.
- * - A client that is told an error: the two directions of a connection end independently. The
- *   server sends the error and ends its own direction, so that the client finds the end behind the
- *   error. The client may still send. So `run` reads on, and lingers: it drops what the client
- *   sends, until the client closes, or until `tick` closes after LINGER_MS. `#hangUp` says why.
- *
- * The types `Wait` and `Limit`, the limits, and the table `ENDINGS` stand below the class.
- */
+/** How long the first answer waits if the client has sent before it was greeted, in ms. */
+const EARLY_MS = 20;
+/** The lab's answer to a request. */
+const ACKNOWLEDGEMENT = 1;
+
+/** What one read brings. `null` is the end of the stream: the other side sends no more. */
+type Bytes = Uint8Array | null;
+
+/** The visit of one client, from accept to close. */
 class Session {
-  /** Requests that were printed. */
-  requests = 0;
+  #requests = 0; // that were printed
+  #reads = 0; // that have brought something
   readonly #address: string; // of the client, for the log
   readonly #framer: Framer;
-  #clientHasSent = false; // anything at all
-  #ticks = 0; // of the clock, since the accept
-  readonly #turn: Wait = { limit: TURN_LIMIT, since: 0 };
-  #wait: Wait = { limit: REQUEST_LIMIT, since: 0 }; // what the server waits for now
-  #stoppedAt: number | undefined; // the tick at which the server was told to stop
-  #hungUpAt: number | undefined; // the tick at which the server ended the visit
-  #isLingering = false; // The visit is over, but the connection stays open for a while.
 
+  // `readonly` before a parameter makes it a field of the object.
   constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
     const { hostname, port } = conn.remoteAddr;
     this.#address = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-    this.#framer = new Framer(context.settings.maxMessageBytes, context.buffer);
+    this.#framer = new Framer(context.maxMessageBytes, context.buffer);
   }
 
-  async run(): Promise<void> {
+  // The steps of the lab. Returns how many requests were printed. Everything that goes wrong, and
+  // each limit that is over, is an exception at the place that waits, and is caught here.
+  async run(): Promise<number> {
+    const { waiting, limits, signal } = this.context;
     try {
-      this.#trace("accepted", () => ({ text: "accepted" })); // The log shows it at level DEBUG.
-      const firstRead = this.#framer.read(this.conn); // It begins before the greeting: see #greet.
-      await this.#greet(firstRead);
-      await this.#receive(firstRead);
-      if (this.#isLingering) await this.#linger();
+      this.#trace(() => ({ step: "accepted", text: "accepted" })); // At level DEBUG it is logged.
+      waiting.begin("turn", limits.turn);
+      waiting.begin("step", limits.request);
+      if (signal.aborted) this.stop(); // The server was told to stop after the accept.
+      let bytes = await this.#greet();
+      while (bytes !== null) {
+        await this.#answer(bytes);
+        bytes = await this.#receive();
+      }
+      this.#checkEnd();
     } catch (error) {
-      // A read or a write has failed. Either the client is gone; or `tick` has ended the visit and
-      // closed the connection, and then this call does nothing: only the first reason counts.
-      await this.#endBroken(error);
+      await this.#end(this.#faultOf(error));
     } finally {
-      this.#close();
-      // The client's end has a record of its own: #traceEnd.
-      this.#trace("closed", () => ({ text: "closed by the server", by: "server" }));
+      waiting.clear();
+      this.conn.close();
+      this.#trace(() => ({ step: "closed", text: "closed by the server", by: "server" }));
     }
+    return this.#requests;
+  }
+
+  /** The server is told to stop. A client that has its answer and is silent has nothing to finish. */
+  stop(): void {
+    const { waiting, limits } = this.context;
+    const current = waiting.limitOf("step");
+    waiting.begin("stop", GRACE);
+    if (current === limits.silence) waiting.begin("step", NO_GRACE);
+    if (current !== limits.request && current !== limits.unread) return;
+    this.#report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
   }
 
   // Step 1. Most clients expect one message from each recv. A client that sends its request before
   // it reads the greeting could get the greeting and the answer in one recv, and fail. To find out
-  // whether it has done so, `run` has begun a read and does not wait for it. If the read has
-  // brought something by the time the greeting is sent, we wait for EARLY_MS before we answer.
-  async #greet(firstRead: Promise<Uint8Array | null>): Promise<void> {
+  // whether it has done so, we begin to read before we greet. If something has come by the time the
+  // greeting is sent, the answer waits for EARLY_MS.
+  async #greet(): Promise<Bytes> {
+    let isGreeted = false;
     let isEarly = false;
-    const note = (bytes: Uint8Array | null) => {
-      isEarly = bytes !== null;
-    };
-    firstRead.then(note, () => {}); // If this read fails, #receive meets the error.
     this.conn.setNoDelay(); // Nagle's algorithm off: each answer leaves at once.
-    await this.#send({ clientid: this.conn.remoteAddr.port });
+    const reading = this.#framer.read(this.conn).then((bytes) => {
+      isEarly = !isGreeted;
+      return bytes;
+    });
+    const greeting = this.#write({ clientid: this.conn.remoteAddr.port }).then(() => {
+      isGreeted = true;
+    });
+    const [bytes] = await this.context.waiting.until(Promise.all([reading, greeting]));
     if (isEarly) await delay(EARLY_MS);
+    return this.#note(bytes);
   }
 
-  // Step 2, and again for each further request of this client.
-  async #receive(firstRead: Promise<Uint8Array | null>): Promise<void> {
-    let bytes = await firstRead;
-    while (bytes !== null && await this.#answer(bytes)) {
-      bytes = await this.#framer.read(this.conn);
-    }
-    if (bytes === null) await this.#endOfStream();
+  // Step 2, for the rest of a request or for a further one.
+  async #receive(): Promise<Bytes> {
+    const { waiting, limits } = this.context;
+    if (waiting.isLate()) await delay(0); // Now timers and signals have their turn.
+    const isNewRequest = this.#framer.pending().length === 0;
+    const bytes = await waiting.until(this.#framer.read(this.conn));
+    if (isNewRequest) waiting.begin("step", limits.request);
+    return this.#note(bytes);
   }
 
-  // Step 3. The framer keeps what each read brings. `bytes` is what the last read has brought. In
-  // the first read of a client they may show that it is no client of the lab. All good requests
-  // that have come are printed, then acknowledged; only then comes the error about a wrong one
-  // behind them. Returns whether the client may go on.
-  async #answer(bytes: Uint8Array): Promise<boolean> {
-    this.#traceRead(bytes);
-    if (this.#hungUpAt !== undefined) return false; // `tick` has ended the visit.
-    if (this.#wait.limit === IDLE_LIMIT) this.#waitFor(REQUEST_LIMIT); // A new request has begun.
-    const isFirstRead = !this.#clientHasSent;
-    this.#clientHasSent = true;
-    const { printed, fault } = this.#printRequests();
-    if (printed > 0) await this.#acknowledge(printed);
-    if (fault) await this.#refuse(fault, isFirstRead ? recognize(bytes) : undefined);
-    return this.#hungUpAt === undefined;
+  #note(bytes: Bytes): Bytes {
+    if (bytes !== null) this.#reads++;
+    this.#trace(() => describeRead(bytes));
+    return bytes;
   }
 
-  // Prints the requests that have come, up to the first fault. A request whose line could not be
-  // printed does not count: it is not acknowledged.
-  #printRequests(): { printed: number; fault?: unknown } {
+  // Step 3. The framer keeps what each read brings; `bytes` is what the last one has brought. All
+  // good requests are printed, then acknowledged; only then comes the error about a wrong one behind
+  // them. If that is in the first read, its bytes may show that this is no client of the lab.
+  async #answer(bytes: Uint8Array): Promise<void> {
     const { students, fault } = this.#takeRequests();
-    if (students.length === 0) return { printed: 0, fault };
-    try {
-      this.context.settings.onRequests(students, this.#address);
-    } catch (error) {
-      return { printed: 0, fault: error };
+    if (students.length > 0) {
+      this.#print(students);
+      await this.#acknowledge(students.length);
     }
-    this.requests += students.length;
-    return { printed: students.length, fault };
+    if (fault === undefined) return;
+    const stranger = this.#reads === 1 ? recognize(bytes) : undefined;
+    throw stranger === undefined ? fault : new Fault("stranger", stranger);
   }
 
   // Takes all whole requests out of what has come, up to the first fault.
@@ -379,8 +464,7 @@ class Session {
     try {
       let message = this.#framer.next();
       while (message !== undefined) {
-        this.#traceReceived(message);
-        students.push(parseRequest(message));
+        students.push(this.#parse(message));
         message = this.#framer.next();
       }
     } catch (fault) {
@@ -389,138 +473,95 @@ class Session {
     return { students };
   }
 
+  #parse(message: Uint8Array<ArrayBuffer>): Student {
+    const value = decodeMessage(message);
+    this.#trace(() => describeValue("received", message, value));
+    return parseRequest(message, value);
+  }
+
+  // A request whose line could not be printed is not acknowledged.
+  #print(students: Student[]): void {
+    try {
+      this.context.onRequests(students, this.#address);
+    } catch (error) {
+      throw bugOf(error);
+    }
+    this.#requests += students.length;
+  }
+
   // The acknowledgements of requests that came together go out together, in one write.
   async #acknowledge(count: number): Promise<void> {
-    this.#waitFor(UNREAD_LIMIT);
-    await this.#send(ACKNOWLEDGEMENT, count);
+    const { waiting, limits, signal } = this.context;
+    waiting.begin("step", limits.unread);
+    await waiting.until(this.#write(ACKNOWLEDGEMENT, count));
     const hasNextBegun = this.#framer.pending().length > 0;
-    this.#waitFor(hasNextBegun ? REQUEST_LIMIT : IDLE_LIMIT);
+    if (hasNextBegun) waiting.begin("step", limits.request);
+    else waiting.begin("step", signal.aborted ? NO_GRACE : limits.silence);
   }
 
   // Sends a value so many times. The kernel may take a part of the bytes at a time.
-  async #send(value: Value, times = 1): Promise<void> {
+  async #write(value: Value, times = 1): Promise<void> {
     const bytes = repeat(encode(value), times);
-    this.#trace("send", () => describeValue("send", bytes, value, times));
+    this.#trace(() => describeValue("send", bytes, value, times));
     let sent = 0;
     while (sent < bytes.length) sent += await this.conn.write(bytes.subarray(sent));
   }
 
-  // Step 4. The client has ended its side of the connection.
-  async #endOfStream(): Promise<void> {
-    this.#traceEnd();
+  // Step 4. The client has closed, or it sends no more. That may be in the middle of a request.
+  #checkEnd(): void {
     const rest = this.#framer.pending().length;
     if (rest > 0) {
-      const text = `the client closed after ${plural(rest, "byte")} of a message`;
-      await this.#hangUp("truncated", text);
-    } else if (this.#clientHasSent) {
-      await this.#hangUp("closed", "closed by the client");
-    } else {
-      await this.#hangUp("left", LEFT_TEXT);
+      throw new Fault("truncated", `the client closed after ${plural(rest, "byte")} of a message`);
     }
+    if (this.#reads === 0) throw new Fault("left", LEFT_TEXT);
+    this.#report("debug", "closed", "closed by the client");
   }
 
-  async #endBroken(error: unknown): Promise<void> {
-    const text = "the client broke the connection: it crashed, or closed with something unread";
-    if (this.#clientHasSent) await this.#hangUp("reset", `${text} (${error})`);
-    else await this.#hangUp("left", LEFT_TEXT);
-  }
-
-  // Ends the visit because of a wrong request, or because the server itself has failed. `stranger`
-  // says what the bytes look like, if they are not of the lab. Somebody's own `onRequests` may
-  // throw a Fault, too: if its event is not in the table, it is a fault of the server.
-  async #refuse(fault: unknown, stranger: string | undefined): Promise<void> {
-    if (!(fault instanceof Fault && Object.hasOwn(ENDINGS, fault.event))) {
-      await this.#hangUp("bug", `a fault of the server: ${inspectLine(fault)}`);
-    } else if (stranger !== undefined) {
-      await this.#hangUp("stranger", stranger);
-    } else {
-      await this.#hangUp(fault.event, fault.message);
-    }
-  }
-
-  /** Called at each tick of the clock. All limits of time are enforced here. */
-  async tick(): Promise<void> {
-    this.#ticks++;
-    if (this.#hungUpAt !== undefined) {
-      if (this.#isOver(this.#hungUpAt, LINGER_MS)) this.#close();
-      return;
-    }
-    if (this.#stoppedAt !== undefined) await this.#endBecauseOfStop(this.#stoppedAt);
-    for (const { limit, since } of [this.#wait, this.#turn]) {
-      const ms = this.context.settings[limit.setting];
-      if (ms === 0 || !this.#isOver(since, ms)) continue;
+  // An exception has ended the visit. An error of the system comes from the connection.
+  #faultOf(error: unknown): Fault {
+    if (error instanceof Fault) {
+      if (error.event !== "timeout") return error;
       const came = plural(this.#framer.pending().length, "byte");
-      await this.#hangUp(limit.event, limit.sentence(ms / 1000, came));
+      return new Fault("timeout", `${error.message}, ${came} came (server: --request-timeout)`);
+    }
+    if (codeOf(error) === "") return bugOf(error);
+    if (this.#reads === 0) return new Fault("left", LEFT_TEXT);
+    return new Fault("reset", `${BROKEN_TEXT} (${error})`);
+  }
+
+  // Reports the fault, and tells the client if it is to be told.
+  async #end({ event, message }: Fault): Promise<void> {
+    this.#report(SILENT_ENDS[event] ?? (event === "bug" ? "error" : "warn"), event, message);
+    if (event in SILENT_ENDS) return;
+    const { waiting } = this.context;
+    waiting.clear();
+    waiting.begin("step", LINGER);
+    try {
+      await waiting.until(this.#tell(event === "bug" ? BUG_TEXT : message));
+      if (event !== "truncated") await waiting.until(this.#linger());
+    } catch {
+      // The client is gone, or it has not closed in time.
     }
   }
 
-  /** The server is told to stop: from now on the client has GRACE_MS to finish. */
-  stop(): void {
-    if (this.#hungUpAt !== undefined) return; // Its visit is over already.
-    this.#stoppedAt = this.#ticks;
-    this.#report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
+  // The two directions of a connection end independently. We end ours, so that the client finds the
+  // end of the stream behind the error. The client may still send.
+  async #tell(error: string): Promise<void> {
+    await this.#write({ error });
+    await this.conn.closeWrite();
   }
 
-  // Whether `ms` have passed since the tick with the number `since`. Ticks are counted, and not the
-  // time of day: while the whole process is paused (by ^Z, or in a laptop that sleeps) there are
-  // none, and the client is not to blame. Two ticks are added: one because the first tick can come
-  // right after `since`, and is no whole TICK_MS then; and one so that `run` can still read what
-  // came in time.
-  #isOver(since: number, ms: number): boolean {
-    return (this.#ticks - since - 2) * TICK_MS >= ms;
-  }
-
-  // The other limits count on after the stop. A client that has its answer and is silent has
-  // nothing to finish: it is closed at once. At once means 0 ms in #isOver, which is two ticks,
-  // after the stop or after the answer, whichever is later; so a request that has come already is
-  // still read.
-  async #endBecauseOfStop(stoppedAt: number): Promise<void> {
-    const isIdle = this.#wait.limit === IDLE_LIMIT;
-    const silentSince = Math.max(stoppedAt, this.#wait.since);
-    if (isIdle && this.#isOver(silentSince, 0)) await this.#hangUp("closed", "the server stops");
-    if (this.#isOver(stoppedAt, GRACE_MS)) await this.#hangUp("stopping", "the server stops");
-  }
-
-  #waitFor(limit: Limit): void {
-    this.#wait = { limit, since: this.#ticks };
-  }
-
-  // Ends the visit: every reason for an end comes through here, and only the first one counts. If
-  // we closed the connection while bytes are unread, the kernel would send a reset, and the client
-  // could lose the error that we have sent. Therefore a client that is told something is not closed
-  // yet: we end only our side of the connection, and linger.
-  //
-  // When `tick` calls this, `run` may be sending acknowledgements. The error goes out behind those
-  // that the kernel has taken; each is one byte, so none is cut. The write of the others fails.
-  async #hangUp(event: string, text: string): Promise<void> {
-    if (this.#hungUpAt !== undefined) return;
-    this.#hungUpAt = this.#ticks;
-    const { level, isTold } = ENDINGS[event];
-    this.#report(level, event, text);
-    if (!isTold) {
-      this.#close();
-      return;
-    }
-    this.#isLingering = true;
-    const error = event === "bug" ? BUG_TEXT : text;
-    await this.#send({ error }).catch(() => {}); // The client may be gone.
-    await this.conn.closeWrite().catch(() => {});
-  }
-
-  // Reads and drops what the client still sends, until it closes, or until `tick` closes after
-  // LINGER_MS.
+  // If we closed the connection while bytes of the client are unread, the kernel would send a reset,
+  // and the client could lose the error that is under way to it. So we read and drop what it still
+  // sends, until it closes. Such an end is called a lingering close.
   async #linger(): Promise<void> {
-    const { buffer } = this.context;
-    let count = await this.conn.read(buffer);
+    const { buffer, waiting } = this.context;
+    let count: number | null = 0;
     while (count !== null) {
-      this.#traceRead(buffer.subarray(0, count));
+      if (waiting.isLate()) await delay(0);
       count = await this.conn.read(buffer);
+      this.#trace(() => describeRead(count === null ? null : buffer.subarray(0, count)));
     }
-    this.#traceEnd();
-  }
-
-  #close(): void {
-    this.conn[Symbol.dispose](); // As close(), but it may be called twice.
   }
 
   #report(level: Level, event: string, text: string): void {
@@ -529,48 +570,21 @@ class Session {
   }
 
   // A record of the wire, for a class to look at. `describe` is called only if the log shows it.
-  #trace(step: string, describe: () => WireRecord): void {
+  #trace(describe: () => WireRecord): void {
     if (!this.context.isTraced) return;
     const client = this.#address;
     const { text, ...fields } = describe();
-    this.context.log("debug", `${client}: ${text}`, { event: "wire", client, step, ...fields });
-  }
-
-  #traceRead(bytes: Uint8Array): void {
-    this.#trace("recv", () => {
-      const text = `recv brought ${plural(bytes.length, "byte")}`;
-      return { text, bytes: bytes.length, hex: hexOf(bytes) };
-    });
-  }
-
-  #traceEnd(): void {
-    const text = "recv brought the end: the client sends no more";
-    this.#trace("closed", () => ({ text, by: "client" }));
-  }
-
-  // `decode` cannot fail here: the framer has let through only what it takes.
-  #traceReceived(message: Uint8Array): void {
-    this.#trace("received", () => describeValue("received", message, decode(message)));
+    this.context.log("debug", `${client}: ${text}`, { event: "wire", client, ...fields });
   }
 }
 
-/** What a record of the wire says: in words, and in fields for programs. */
-interface WireRecord {
-  readonly text: string;
-  /** How many bytes. */
-  readonly bytes?: number;
-  /** The first 16 of them. */
-  readonly hex?: string;
-  /** The value that they mean. */
-  readonly value?: string;
-  /** Who closed: client or server. */
-  readonly by?: string;
-}
+const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
+  "it uses Python's pickle: put the lab's pickle.py beside it";
+const BROKEN_TEXT = "the client broke the connection: it crashed, or closed with something unread";
+const BUG_TEXT = "the server has failed, not you";
 
-function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 1): WireRecord {
-  const shown = inspectLine(value) + (times > 1 ? `, ${times} times` : "");
-  const text = `${step} ${plural(bytes.length, "byte")}: ${dump(bytes)}, which is ${shown}`;
-  return { text, bytes: bytes.length, hex: hexOf(bytes), value: shown };
+function bugOf(error: unknown): Fault {
+  return new Fault("bug", `a fault of the server: ${inspectLine(error)}`);
 }
 
 function repeat(bytes: Uint8Array, times: number): Uint8Array {
@@ -580,91 +594,70 @@ function repeat(bytes: Uint8Array, times: number): Uint8Array {
   return all;
 }
 
-// ------------------------------------------------------------------- how a visit can end --
+// --------------------------------------------------------------- what all visits have in common --
 
-/** What the end of a visit means for the log and for the client. */
-interface Ending {
-  /** The level of the record. */
-  readonly level: Level;
-  /** Whether the client is sent `{"error": ...}` before the server closes. */
-  readonly isTold: boolean;
+/** What the visits of a server share. */
+interface Context {
+  readonly limits: Limits;
+  /** Waits for the client that is being served. */
+  readonly waiting: Waiting;
+  /** Aborts when the server is told to stop. */
+  readonly signal: AbortSignal;
+  /** Prints requests. */
+  readonly onRequests: (students: Student[], client: string) => void;
+  readonly maxMessageBytes: number;
+  /** Where received bytes are kept. There is one client at a time, so one buffer serves all. */
+  readonly buffer: Uint8Array<ArrayBuffer>;
+  /** Whether the log shows every message and every read: at level DEBUG. */
+  readonly isTraced: boolean;
+  /** Writes a record. Characters that could do harm are escaped, and it never throws. */
+  readonly log: (level: Level, text: string, fields: LogFields) => void;
 }
 
-/** All ends of a visit, by the `event` of their record. */
-const ENDINGS: Record<string, Ending> = {
-  // The ordinary ones: the client has done nothing wrong.
-  closed: { level: "debug", isTold: false },
-  left: { level: "info", isTold: false },
-  idle: { level: "info", isTold: false },
-  // The client is gone, or it does not read.
-  reset: { level: "warn", isTold: false },
-  stalled: { level: "warn", isTold: false },
-  // Something is wrong with what the client sent, or it was too slow.
-  refused: { level: "warn", isTold: true },
-  "not-a-map": { level: "warn", isTold: true },
-  malformed: { level: "warn", isTold: true },
-  "too-long": { level: "warn", isTold: true },
-  stranger: { level: "warn", isTold: true },
-  truncated: { level: "warn", isTold: true },
-  timeout: { level: "warn", isTold: true },
-  turn: { level: "warn", isTold: true },
-  // The server stops, or it has failed.
-  stopping: { level: "warn", isTold: true },
-  bug: { level: "error", isTold: true },
-};
+/** The names of the methods of a logger. */
+type Level = "debug" | "info" | "warn" | "error";
 
-const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
-  "it uses Python's pickle: put the lab's pickle.py beside it";
-const BUG_TEXT = "the server has failed, not you";
+/** What a record has beside its level and its text: the event, and more for programs. */
+type LogFields = { readonly event: string } & Readonly<Record<string, unknown>>;
 
-/** A limit on a client. */
-interface Limit {
-  /** The event of the record when it is over. */
-  readonly event: string;
-  /** The setting that says how long it is. */
-  readonly setting: "requestTimeout" | "keepAliveTimeout" | "turnTimeout";
-  /** What is said when it is over. `came` is how much of a request is there. */
-  readonly sentence: (seconds: number, came: string) => string;
+function createContext(options: ServeOptions, signal: AbortSignal): Context {
+  const {
+    onRequests = printRequests,
+    maxMessageBytes = DEFAULTS.maxMessageBytes,
+    logger = createLogger(),
+  } = options;
+  return {
+    limits: createLimits(options),
+    waiting: new Waiting(),
+    signal,
+    onRequests,
+    maxMessageBytes,
+    buffer: createBuffer(maxMessageBytes),
+    isTraced: logger.levelName === "DEBUG",
+    log: (level, text, fields) => {
+      try {
+        logger[level](escapeUnsafe(text), fields);
+      } catch (error) {
+        console.error(error); // A log that fails must not end the server.
+      }
+    },
+  };
 }
 
-const REQUEST_LIMIT: Limit = {
-  event: "timeout",
-  setting: "requestTimeout",
-  sentence: (seconds, came) =>
-    `no whole request within ${seconds} s, ${came} came (server: --request-timeout)`,
-};
-const IDLE_LIMIT: Limit = {
-  event: "idle",
-  setting: "keepAliveTimeout",
-  sentence: (seconds) => `silent for ${seconds} s after its answer: the next client's turn`,
-};
-const UNREAD_LIMIT: Limit = {
-  event: "stalled",
-  setting: "requestTimeout",
-  sentence: (seconds) => `its answers were left unread for ${seconds} s`,
-};
-const TURN_LIMIT: Limit = {
-  event: "turn",
-  setting: "turnTimeout",
-  sentence: (seconds) => `its turn of ${seconds} s is over`,
-};
-
-/** A limit that counts now, and since which tick. */
-interface Wait {
-  readonly limit: Limit;
-  readonly since: number;
+// The system's code of an error, such as ECONNRESET. Errors of the program have none.
+function codeOf(error: unknown): string {
+  const { code } = Object(error); // Object() makes it safe to look into null and undefined, too.
+  return typeof code === "string" ? code : "";
 }
 
-/** What went wrong with a message: an event for programs, a message for people. */
-export class Fault extends Error {
-  /** A fault. The log gets both; the client, as a rule, gets `{"error": message}`. */
-  constructor(readonly event: string, message: string) {
-    super(message.slice(0, MAX_FAULT_LENGTH));
-  }
+function whenAborted(signal: AbortSignal, action: () => void): void {
+  if (signal.aborted) action();
+  else signal.addEventListener("abort", action, { once: true });
 }
 
-/** The text of a fault may quote what a client sent, which can be long. It is cut here. */
-const MAX_FAULT_LENGTH = 400;
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
 
 // ----------------------------------------------------------------------------- the framing --
 
@@ -718,11 +711,14 @@ export class Framer {
   /**
    * The next message, valid until the next read; or `undefined` when more has to be read first.
    *
-   * @throws {Fault} When it is too long or nested too deep, when it is not MessagePack, and when it
-   * has an extension type or a key that is no text.
+   * @throws {Fault} When it is longer than `maxMessageBytes`, as soon as its headers say so.
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
-    const end = findEnd(this.#buffer, this.#start, this.#end, this.maxMessageBytes);
+    const end = findEnd(this.#buffer, this.#start, this.#end);
+    if (end - this.#start > this.maxMessageBytes) {
+      const limit = plural(this.maxMessageBytes, "byte");
+      throw new Fault("too-long", `over the limit of ${limit} (or no msgpack)`);
+    }
     if (end > this.#end) return undefined;
     const message = this.#buffer.subarray(this.#start, end);
     this.#start = end;
@@ -735,6 +731,9 @@ export interface Readable {
   /** Puts bytes into the space; returns how many, or `null` at the end of the stream. */
   read(space: Uint8Array): Promise<number | null>;
 }
+
+/** The most bytes that one read brings. */
+const READ_BYTES = 65536;
 
 function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(maxMessageBytes + READ_BYTES);
@@ -750,148 +749,79 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
 // at the least. A header may be cut, too: da says that two bytes with the length of a string
 // follow. If only da 01 has come, nobody knows yet how long the string is, and it ends after the
 // header at the least.
-//
-// Throws as soon as the headers say that the value is longer than `maxBytes`, and if it has what no
-// message of the lab has.
-function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number, maxBytes: number): number {
-  const nesting = new Nesting();
+function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number): number {
   let at = start;
   let missing = 1; // Values that have not begun. Each takes one byte at the least.
   while (missing > 0 && at < arrivedEnd) {
-    const kind = kindOf(bytes, at);
-    checkKind(kind, nesting.expectsKey());
     missing--;
     const isHeaderWhole = headerEnd(bytes, at) <= arrivedEnd;
-    const values = isHeaderWhole ? countValues(bytes, at) : 0;
-    missing += values;
-    at = isHeaderWhole ? dataEnd(bytes, at) : headerEnd(bytes, at);
-    if (at + missing > start + maxBytes) {
-      throw new Fault("too-long", `over the limit of ${maxBytes} bytes (or no msgpack)`);
+    if (isHeaderWhole) {
+      missing += countValues(bytes, at);
+      at = dataEnd(bytes, at);
+    } else {
+      at = headerEnd(bytes, at);
     }
-    nesting.count(kind === DICT, values);
   }
   return at + missing;
 }
 
-/** How deep lists and dicts may be nested: `decode` calls itself for each level. */
-const MAX_DEPTH = 64;
-
-/** A list or dict of which some values are still to come. */
-interface OpenValue {
-  readonly isDict: boolean;
-  /** How many values are still to come in it. */
-  left: number;
-  /** How many lists and dicts are open, this one included. */
-  readonly depth: number;
-  /** The list or dict that this one is in. */
-  readonly outer: OpenValue | undefined;
-}
-
-/**
- * The lists and dicts that are open while we go over a message. They say how deep we are, and
- * whether the next value is a key.
- */
-class Nesting {
-  #innermost: OpenValue | undefined;
-
-  /** Whether the next value is a key. A dict has two values for each pair: first the key. */
-  expectsKey(): boolean {
-    const open = this.#innermost;
-    return open !== undefined && open.isDict && open.left % 2 === 0;
-  }
-
-  /** Counts a value. If it is a list or dict, `values` of its own follow. */
-  count(isDict: boolean, values: number): void {
-    const outer = this.#innermost;
-    if (outer) outer.left--;
-    if (values > 0) {
-      const depth = (outer?.depth ?? 0) + 1;
-      if (depth > MAX_DEPTH) throw new Fault("malformed", `nested over ${MAX_DEPTH} deep`);
-      this.#innermost = { isDict, left: values, depth, outer };
-    }
-    while (this.#innermost?.left === 0) this.#innermost = this.#innermost.outer;
-  }
-}
-
-function checkKind(kind: string, isKey: boolean): void {
-  if (kind === EXTENSION || kind === UNUSED) {
-    throw new Fault("malformed", `${kind}: the lab has none`);
-  }
-  if (isKey && kind !== STRING) {
-    throw new Fault("malformed", `a key ${mustBe(STRING, kind)}`);
-  }
-}
-
-// Names of kinds, in Python's words, since most clients are in Python.
-const INTEGER = "an integer";
-const FLOAT = "a float";
-const BOOL = "a bool";
-const NONE = "None";
-const STRING = "a string";
-const BYTES = "bytes";
-const LIST = "a list";
-const DICT = "a dict";
-const EXTENSION = "an extension type";
-const UNUSED = "the byte c1, which MessagePack never uses";
-
 /**
  * A format of the MessagePack specification. A value begins with a header: one byte, which says the
- * format, and for some formats a length field. Data may follow. A list or dict has no data of its
- * own: its values follow the header.
+ * format, and for some formats a length field. What the length counts comes behind the header.
  */
 interface Format {
   /** The first byte; the row is for all bytes from here up to the next row. */
   readonly first: number;
-  /** What it is, in words. */
-  readonly kind: string;
-  /** How many bytes of data always follow the header. */
-  readonly dataBytes?: number;
-  /** The width of the length field in bytes. Without one, a length is in the first byte. */
+  /** What the length counts. A pair is two values: the key and the value of a dict. */
+  readonly counts?: "text bytes" | "bytes" | "values" | "pairs";
+  /** The width of the length field in bytes. Without one, the length is in the first byte. */
   readonly lengthBytes?: number;
+  /** How many bytes follow in any case, such as those of a number. */
+  readonly dataBytes?: number;
 }
 
 const FORMATS: Format[] = [
-  { first: 0x00, kind: INTEGER }, // positive fixint: the value is the byte itself
-  { first: 0x80, kind: DICT }, // fixmap: 0x83 is a dict of 3 pairs
-  { first: 0x90, kind: LIST }, // fixarray: 0x92 is a list of 2 values
-  { first: 0xa0, kind: STRING }, // fixstr: 0xa5 is a string of 5 bytes
-  { first: 0xc0, kind: NONE }, // nil
-  { first: 0xc1, kind: UNUSED },
-  { first: 0xc2, kind: BOOL }, // false, true
-  { first: 0xc4, kind: BYTES, lengthBytes: 1 }, // bin 8
-  { first: 0xc5, kind: BYTES, lengthBytes: 2 }, // bin 16
-  { first: 0xc6, kind: BYTES, lengthBytes: 4 }, // bin 32
-  { first: 0xc7, kind: EXTENSION }, // ext 8, 16, 32: refused, so their lengths do not matter
-  { first: 0xca, kind: FLOAT, dataBytes: 4 }, // float 32
-  { first: 0xcb, kind: FLOAT, dataBytes: 8 }, // float 64
-  { first: 0xcc, kind: INTEGER, dataBytes: 1 }, // uint 8
-  { first: 0xcd, kind: INTEGER, dataBytes: 2 }, // uint 16
-  { first: 0xce, kind: INTEGER, dataBytes: 4 }, // uint 32
-  { first: 0xcf, kind: INTEGER, dataBytes: 8 }, // uint 64
-  { first: 0xd0, kind: INTEGER, dataBytes: 1 }, // int 8
-  { first: 0xd1, kind: INTEGER, dataBytes: 2 }, // int 16
-  { first: 0xd2, kind: INTEGER, dataBytes: 4 }, // int 32
-  { first: 0xd3, kind: INTEGER, dataBytes: 8 }, // int 64
-  { first: 0xd4, kind: EXTENSION }, // fixext 1, 2, 4, 8, 16
-  { first: 0xd9, kind: STRING, lengthBytes: 1 }, // str 8
-  { first: 0xda, kind: STRING, lengthBytes: 2 }, // str 16
-  { first: 0xdb, kind: STRING, lengthBytes: 4 }, // str 32
-  { first: 0xdc, kind: LIST, lengthBytes: 2 }, // array 16
-  { first: 0xdd, kind: LIST, lengthBytes: 4 }, // array 32
-  { first: 0xde, kind: DICT, lengthBytes: 2 }, // map 16
-  { first: 0xdf, kind: DICT, lengthBytes: 4 }, // map 32
-  { first: 0xe0, kind: INTEGER }, // negative fixint: the value is in the byte itself
+  { first: 0x00 }, // positive fixint: the value is the byte itself
+  { first: 0x80, counts: "pairs" }, // fixmap: 0x83 is a dict of 3 pairs
+  { first: 0x90, counts: "values" }, // fixarray: 0x92 is a list of 2 values
+  { first: 0xa0, counts: "text bytes" }, // fixstr: 0xa5 is a string of 5 bytes
+  { first: 0xc0 }, // nil; c1, which is never used; false and true
+  { first: 0xc4, counts: "bytes", lengthBytes: 1 }, // bin 8
+  { first: 0xc5, counts: "bytes", lengthBytes: 2 }, // bin 16
+  { first: 0xc6, counts: "bytes", lengthBytes: 4 }, // bin 32
+  { first: 0xc7, counts: "bytes", lengthBytes: 1, dataBytes: 1 }, // ext 8: with a type
+  { first: 0xc8, counts: "bytes", lengthBytes: 2, dataBytes: 1 }, // ext 16
+  { first: 0xc9, counts: "bytes", lengthBytes: 4, dataBytes: 1 }, // ext 32
+  { first: 0xca, dataBytes: 4 }, // float 32
+  { first: 0xcb, dataBytes: 8 }, // float 64
+  { first: 0xcc, dataBytes: 1 }, // uint 8
+  { first: 0xcd, dataBytes: 2 }, // uint 16
+  { first: 0xce, dataBytes: 4 }, // uint 32
+  { first: 0xcf, dataBytes: 8 }, // uint 64
+  { first: 0xd0, dataBytes: 1 }, // int 8
+  { first: 0xd1, dataBytes: 2 }, // int 16
+  { first: 0xd2, dataBytes: 4 }, // int 32
+  { first: 0xd3, dataBytes: 8 }, // int 64
+  { first: 0xd4, dataBytes: 2 }, // fixext 1: a type and 1 byte
+  { first: 0xd5, dataBytes: 3 }, // fixext 2
+  { first: 0xd6, dataBytes: 5 }, // fixext 4
+  { first: 0xd7, dataBytes: 9 }, // fixext 8
+  { first: 0xd8, dataBytes: 17 }, // fixext 16
+  { first: 0xd9, counts: "text bytes", lengthBytes: 1 }, // str 8
+  { first: 0xda, counts: "text bytes", lengthBytes: 2 }, // str 16
+  { first: 0xdb, counts: "text bytes", lengthBytes: 4 }, // str 32
+  { first: 0xdc, counts: "values", lengthBytes: 2 }, // array 16
+  { first: 0xdd, counts: "values", lengthBytes: 4 }, // array 32
+  { first: 0xde, counts: "pairs", lengthBytes: 2 }, // map 16
+  { first: 0xdf, counts: "pairs", lengthBytes: 4 }, // map 32
+  { first: 0xe0 }, // negative fixint: the value is in the byte itself
 ];
 
 /** The format of a value, by its first byte: FORMATS with a row for each of the 256 bytes. */
-const FORMAT_OF: Required<Format>[] = [];
+const FORMAT_OF: { counts: string; first: number; lengthBytes: number; dataBytes: number }[] = [];
 for (let byte = 0; byte < 256; byte++) {
   const format = FORMATS.findLast(({ first }) => first <= byte) ?? FORMATS[0];
-  FORMAT_OF.push({ dataBytes: 0, lengthBytes: 0, ...format });
-}
-
-function kindOf(bytes: Uint8Array, at = 0): string {
-  return FORMAT_OF[bytes[at]].kind;
+  FORMAT_OF.push({ counts: "", lengthBytes: 0, dataBytes: 0, ...format });
 }
 
 // The index after the header of the value that begins at `at`.
@@ -899,7 +829,7 @@ function headerEnd(bytes: Uint8Array, at: number): number {
   return at + 1 + FORMAT_OF[bytes[at]].lengthBytes;
 }
 
-// The length in the header of a string, bytes, a list or a dict.
+// The length in the header of the value that begins at `at`.
 function readLength(bytes: Uint8Array, at: number): number {
   const { first, lengthBytes } = FORMAT_OF[bytes[at]];
   if (lengthBytes === 0) return bytes[at] - first;
@@ -908,18 +838,19 @@ function readLength(bytes: Uint8Array, at: number): number {
   return length;
 }
 
-// The index after the header and the data of the value that begins at `at`.
+// The index after the header and the bytes that belong to it. Those of a list or dict are the values
+// in it, which have headers of their own.
 function dataEnd(bytes: Uint8Array, at: number): number {
-  const { kind, dataBytes } = FORMAT_OF[bytes[at]];
-  const isCounted = kind === STRING || kind === BYTES;
-  return headerEnd(bytes, at) + (isCounted ? readLength(bytes, at) : dataBytes);
+  const { counts, dataBytes } = FORMAT_OF[bytes[at]];
+  const isCounted = counts === "text bytes" || counts === "bytes";
+  return headerEnd(bytes, at) + dataBytes + (isCounted ? readLength(bytes, at) : 0);
 }
 
-// How many values are in the list or dict that begins at `at`: a pair is two values.
+// How many values are in the list or dict that begins at `at`.
 function countValues(bytes: Uint8Array, at: number): number {
-  const kind = kindOf(bytes, at);
-  if (kind === LIST) return readLength(bytes, at);
-  if (kind === DICT) return readLength(bytes, at) * 2;
+  const { counts } = FORMAT_OF[bytes[at]];
+  if (counts === "values") return readLength(bytes, at);
+  if (counts === "pairs") return readLength(bytes, at) * 2;
   return 0;
 }
 
@@ -928,77 +859,36 @@ function countValues(bytes: Uint8Array, at: number): number {
 /** A MessagePack value that `encode` takes. */
 type Value = Parameters<typeof encode>[0];
 
+// Names of kinds, in Python's words, since most clients are in Python.
+const INTEGER = "an integer";
+const STRING = "a string";
+const BYTES = "bytes";
+const DICT = "a dict";
+
 const EXPECTED = "expected a dict with the keys student_name, github_username and sid";
 const HOW_TO_PACK = "send msgpack.packb(d), where d is a dict with the three keys";
 const NO_ENCODE = "leave out .encode()";
 
-/** Data of another program that clients send by mistake. */
-interface Stranger {
-  /** How it begins; each character is one byte. `\cB` is the byte 02, `\cE` is 05, and so on. */
-  readonly begins: RegExp;
-  readonly name: string;
-  readonly advice: string;
-}
-
-const USE_PICKLE_PY = "use msgpack, or put the lab's pickle.py beside the program";
-// deno-fmt-ignore
-const STRANGERS: Stranger[] = [
-  { begins: /^\x80[\cB-\cE]/, name: "a Python pickle", advice: USE_PICKLE_PY }, // 80 04: version 4
-  { begins: /^\([dl]p\d/, name: "a Python pickle", advice: USE_PICKLE_PY }, // version 0, such as (dp0
-  { begins: /^[\]}]q\0/, name: "a Python pickle", advice: USE_PICKLE_PY }, // version 1, such as }q\0
-  { begins: /^\s*[[{(]\s*'/, name: "the text of a Python dict", advice: `${HOW_TO_PACK}, not str() or repr()` },
-  { begins: /^\s*[[{"](?!\0)/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` }, // 5b 00 is a length
-  { begins: /^[A-Z]{3,7} (\/|\*|[\w.-]+:)|^HTTP\//, name: "HTTP", advice: "use a socket and msgpack.packb(d)" },
-  { begins: /^\cV\cC/, name: "TLS, as of https", advice: "the lab is plain TCP" },
-  { begins: /^PROXY |^\r\n\r\n\0\r\nQUIT\n/, name: "HAProxy's PROXY header", advice: "leave out its option send-proxy" },
-];
-
-function findStranger(bytes: Uint8Array): Stranger | undefined {
-  const text = String.fromCharCode(...bytes.subarray(0, 64));
-  return STRANGERS.find(({ begins }) => begins.test(text));
-}
-
-// Says what these bytes look like and what to do instead, if they are not of the lab.
-function recognize(bytes: Uint8Array): string | undefined {
-  const stranger = findStranger(bytes);
-  return stranger && `this looks like ${stranger.name}: ${stranger.advice}`;
-}
-
-// Reads a whole message as a request.
-function parseRequest(message: Uint8Array): Student {
-  if (kindOf(message) !== DICT) throw notADict(message);
+// Reads a whole message. Throws a Fault if it is no MessagePack.
+function decodeMessage(message: Uint8Array<ArrayBuffer>): unknown {
   checkTexts(message);
-  const fields = decode(message) as Record<string, unknown>;
-  return {
-    student_name: readText(fields, "student_name"),
-    github_username: readText(fields, "github_username"),
-    sid: readId(fields, "sid"),
-  };
-}
-
-function notADict(message: Uint8Array): Fault {
-  const kind = kindOf(message);
-  // In MessagePack the first byte of plain text is a number: "A" is 65. So is the first byte of a
-  // length that is sent in front of the request.
-  const what = kind === INTEGER ? "a number, a length or plain text" : kind;
-  let advice = `${HOW_TO_PACK}, packed once and alone`;
-  if (kind === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT) {
-    advice = "this is the server's acknowledgement, which must not be sent back";
-  } else if (kind === STRING || kind === BYTES) { // such as packb(json.dumps(d))
-    advice = recognize(message.subarray(headerEnd(message, 0))) ?? advice;
+  try {
+    return decode(message);
+  } catch (error) {
+    const { message: reason } = error as Error;
+    throw new Fault("malformed", `this is no MessagePack of the lab: ${reason} (${dump(message)})`);
   }
-  return new Fault("not-a-map", `${EXPECTED}, but ${what} came: ${advice} (${dump(message)})`);
 }
 
-// Refuses a text that `decode` would change: one that is not UTF-8, or that begins with a byte
-// order mark. We look at the bytes, since `decode` does not say what it changed.
+// Refuses a text that is not UTF-8: `decode` would put other characters in its place, and nobody
+// would see it.
 function checkTexts(message: Uint8Array): void {
   let at = 0;
   while (at < message.length) {
     const start = headerEnd(message, at);
     const end = dataEnd(message, at);
-    if (kindOf(message, at) === STRING && !isAscii(message, start, end)) {
-      checkText(message, start, end);
+    if (FORMAT_OF[message[at]].counts === "text bytes" && !isAscii(message, start, end)) {
+      checkUtf8(message.subarray(start, end));
     }
     at = end;
   }
@@ -1012,84 +902,59 @@ function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
   return true;
 }
 
-/** Throws where bytes are not UTF-8. `ignoreBOM` means that a byte order mark stays in the text. */
-const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-/** Puts U+FFFD in the place of what is not UTF-8. */
-const lenientDecoder = new TextDecoder("utf-8", { ignoreBOM: true });
-/** Some editors write it in front of a file. It cannot be seen. */
-const BYTE_ORDER_MARK = "\ufeff";
+const strictDecoder = new TextDecoder("utf-8", { fatal: true });
 
-function checkText(message: Uint8Array, start: number, end: number): void {
-  const bytes = message.subarray(start, end);
-  let text: string;
+function checkUtf8(text: Uint8Array): void {
   try {
-    text = strictDecoder.decode(bytes);
+    strictDecoder.decode(text);
   } catch { // An old msgpack packs bytes as a string, such as those of .encode("latin-1").
-    const whose = nameText(message, start);
-    throw new Fault("refused", `${whose} is not UTF-8, ${NO_ENCODE}: ${dump(bytes)}`);
-  }
-  if (text.startsWith(BYTE_ORDER_MARK)) {
-    const advice = "which cannot be seen (a file was read as utf-8, not utf-8-sig?)";
-    const whose = nameText(message, start);
-    throw new Fault("refused", `${whose} begins with a byte order mark, ${advice}: ${quote(text)}`);
+    throw new Fault("refused", `a text is not UTF-8, ${NO_ENCODE}: ${dump(text)}`);
   }
 }
 
-// What the text is that begins at this index.
-function nameText(message: Uint8Array, start: number): string {
-  for (const { key, valueStart, valueEnd } of pairsOf(message)) {
-    if (start > valueStart && start < valueEnd) return `the value of ${quote(key)}`;
+// Takes the value of a message for a request, or throws a Fault that says what is wrong with it.
+function parseRequest(message: Uint8Array, value: unknown): Student {
+  if (kindOf(value) !== DICT) throw notADict(message, value);
+  const fields = value as Record<string, unknown>;
+  const student = {
+    student_name: readText(fields, "student_name"),
+    github_username: readText(fields, "github_username"),
+    sid: readId(fields, "sid"),
+  };
+  checkLine(student, message.length);
+  return student;
+}
+
+function notADict(message: Uint8Array, value: unknown): Fault {
+  const kind = kindOf(value);
+  // In MessagePack the first byte of plain text is a number: "A" is 65. So is the first byte of a
+  // length that is sent in front of the request.
+  const what = kind === INTEGER ? "a number, a length or plain text" : kind;
+  let advice = `${HOW_TO_PACK}, packed once and alone`;
+  if (isAcknowledgement(value)) {
+    advice = "this is the server's acknowledgement, which must not be sent back";
+  } else if (kind === STRING || kind === BYTES) { // such as packb(json.dumps(d))
+    advice = recognize(message.subarray(headerEnd(message, 0))) ?? advice;
   }
-  return "a key";
+  return new Fault("not-a-map", `${EXPECTED}, but ${what} came: ${advice} (${dump(message)})`);
 }
 
-/** A pair of a dict, and where its value is in the bytes of the message. */
-interface Pair {
-  readonly key: string;
-  readonly valueStart: number;
-  readonly valueEnd: number;
+function isAcknowledgement(value: unknown): boolean {
+  return kindOf(value) === INTEGER && Number(value) === ACKNOWLEDGEMENT;
 }
 
-// The pairs of a message that is a dict. `decode` gives the values; this is for words about a
-// fault.
-function pairsOf(message: Uint8Array): Pair[] {
-  const pairs: Pair[] = [];
-  let at = headerEnd(message, 0);
-  while (at < message.length) {
-    const valueStart = skipValue(message, at);
-    const valueEnd = skipValue(message, valueStart);
-    const key = lenientDecoder.decode(message.subarray(headerEnd(message, at), valueStart));
-    pairs.push({ key, valueStart, valueEnd });
-    at = valueEnd;
-  }
-  return pairs;
-}
-
-// The index after the value that begins at `at`, in a message that is whole.
-function skipValue(message: Uint8Array, at: number): number {
-  return findEnd(message, at, message.length, message.length);
-}
-
-// The value of a key. `decode` takes a key `__proto__` for the object's prototype, so only own keys
-// count.
+// The value of a key. `decode` may take a key `__proto__` for the object's prototype, so only own
+// keys count.
 function readField(fields: Record<string, unknown>, key: string): unknown {
   if (Object.hasOwn(fields, key)) return fields[key];
   const keys = Object.keys(fields).map(quote).join(", ") || "none";
   throw new Fault("refused", `${key} is missing, the dict has: ${keys}`);
 }
 
-/** A character that can be seen: no space, none of the kind C, none that a font leaves out. */
-const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
-
-function checkVisible(text: string, key: string): string {
-  if (VISIBLE.test(text)) return text;
-  throw new Fault("refused", `${key} is empty: nothing can be seen in ${quote(text)}`);
-}
-
 function readText(fields: Record<string, unknown>, key: string): string {
   const value = readField(fields, key);
   if (typeof value === "string") return checkVisible(value, key);
-  throw new Fault("refused", `${key} ${mustBe(STRING, kindOfValue(value))}`);
+  throw new Fault("refused", `${key} ${mustBe(STRING, kindOf(value))}`);
 }
 
 function readId(fields: Record<string, unknown>, key: string): number | bigint | string {
@@ -1098,7 +963,15 @@ function readId(fields: Record<string, unknown>, key: string): number | bigint |
   if (typeof value === "bigint") return simplify(value);
   // JavaScript packs an integer of more than 32 bits as a float, so a float may be an id, too.
   if (Number.isSafeInteger(value)) return value as number;
-  throw new Fault("refused", `${key} ${mustBe(`${INTEGER} or ${STRING}`, kindOfValue(value))}`);
+  throw new Fault("refused", `${key} ${mustBe(`${INTEGER} or ${STRING}`, kindOf(value))}`);
+}
+
+/** A character that can be seen: no space, none of the kind C, none that a font leaves out. */
+const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
+
+function checkVisible(text: string, key: string): string {
+  if (VISIBLE.test(text)) return text;
+  throw new Fault("refused", `${key} is empty: nothing can be seen in ${quote(text)}`);
 }
 
 // `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact as far
@@ -1114,14 +987,54 @@ function mustBe(wanted: string, kind: string): string {
 }
 
 // The kind of a value that `decode` has made.
-function kindOfValue(value: unknown): string {
-  if (value === null) return NONE;
-  if (typeof value === "boolean") return BOOL;
+function kindOf(value: unknown): string {
+  if (value === null) return "None";
+  if (typeof value === "boolean") return "a bool";
   if (typeof value === "string") return STRING;
   if (typeof value === "bigint" || Number.isSafeInteger(value)) return INTEGER;
-  if (typeof value === "number") return FLOAT;
+  if (typeof value === "number") return "a float";
   if (value instanceof Uint8Array) return BYTES;
-  return Array.isArray(value) ? LIST : DICT;
+  return Array.isArray(value) ? "a list" : DICT;
+}
+
+/** The longest line on standard output, in bytes: so much a pipe of Linux takes whole or not at all. */
+const MAX_LINE_BYTES = 4096;
+/** The most bytes that one byte of a text takes in the line: an escape such as \u001b. */
+const ESCAPE_BYTES = 6;
+
+// A line is longer than its request where characters are escaped. It is made here only if it could
+// be too long.
+function checkLine(student: Student, messageBytes: number): void {
+  if (messageBytes * ESCAPE_BYTES < MAX_LINE_BYTES) return;
+  if (textEncoder.encode(lineOf(student)).length <= MAX_LINE_BYTES) return;
+  throw new Fault("too-long", `the line would be over the limit of ${MAX_LINE_BYTES} bytes`);
+}
+
+/** Data of another program that clients send by mistake. */
+interface Stranger {
+  /** How it begins; each character is one byte. `\cB` is the byte 02, `\cE` is 05, and so on. */
+  readonly begins: RegExp;
+  readonly name: string;
+  readonly advice: string;
+}
+
+// deno-fmt-ignore
+const STRANGERS: Stranger[] = [
+  { begins: /^\x80[\cB-\cE]/, name: "a Python pickle", advice: "use msgpack, or put the lab's pickle.py beside the program" },
+  { begins: /^\s*[[{(]\s*'/, name: "the text of a Python dict", advice: `${HOW_TO_PACK}, not str() or repr()` },
+  { begins: /^\s*[[{"](?!\0)/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` }, // 5b 00 is a length
+  { begins: /^[A-Z]{3,7} [/*]|^CONNECT |^HTTP\//, name: "HTTP", advice: "use a socket and msgpack.packb(d)" },
+];
+
+function findStranger(bytes: Uint8Array): Stranger | undefined {
+  const text = String.fromCharCode(...bytes.subarray(0, 64));
+  return STRANGERS.find(({ begins }) => begins.test(text));
+}
+
+// Says what these bytes look like and what to do instead, if they are not of the lab.
+function recognize(bytes: Uint8Array): string | undefined {
+  const stranger = findStranger(bytes);
+  return stranger && `this looks like ${stranger.name}: ${stranger.advice}`;
 }
 
 // ----------------------------------------------------------------------- the client's side --
@@ -1141,13 +1054,17 @@ export interface SubmitOptions {
   onWaiting?: (waitingFor: WaitingFor) => void;
 }
 
-/** The least and the largest integer that MessagePack has: they take 64 bits. */
-const MIN_INTEGER = -(2n ** 63n);
-const MAX_INTEGER = 2n ** 64n - 1n;
 /** How long our client waits before it says what it waits for, in ms. */
 const HINT_MS = 1000;
-/** How long our client waits for the acknowledgement, in ms. */
-const ACKNOWLEDGEMENT_MS = 10_000;
+/** How long our client waits for an answer, in ms. */
+const ANSWER_MS = 10_000;
+
+const ACKNOWLEDGEMENT_LIMIT = answerLimit("the server has the request, but no acknowledgement");
+const REST_LIMIT = answerLimit("the server sent more than a greeting, but no whole value");
+
+function answerLimit(text: string): Limit {
+  return { ms: ANSWER_MS, event: "answer", text: `${text} in ${ANSWER_MS / 1000} s` };
+}
 
 /**
  * The lab's client: waits until it is its turn and the server greets, sends the student, and
@@ -1162,121 +1079,115 @@ const ACKNOWLEDGEMENT_MS = 10_000;
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
   const { hostname = DEFAULTS.hostname, port = DEFAULTS.port } = options;
+  const request = encodeRequest(student);
   let waitingFor: WaitingFor = "connection";
-  const cancelHint = afterRunning(HINT_MS, () => options.onWaiting?.(waitingFor));
+  const hint = setTimeout(() => options.onWaiting?.(waitingFor), HINT_MS);
+  const waiting = new Waiting();
   try {
     using conn = await Deno.connect({ hostname, port }); // `using`: closed at the end of the block.
     waitingFor = "greeting";
-    const server = new ServerConnection(conn);
+    const server = new ServerConnection(conn, waiting);
     const clientid = await server.receiveGreeting();
-    cancelHint();
+    clearTimeout(hint);
     options.onGreeting?.(clientid);
-    await server.send(student);
+    await server.send(request);
     await server.receiveAcknowledgement();
   } finally {
-    cancelHint();
+    clearTimeout(hint);
+    waiting.stopClock();
   }
+}
+
+/** The least and the largest integer that MessagePack has: they take 64 bits. */
+const MIN_INTEGER = -(2n ** 63n);
+const MAX_INTEGER = 2n ** 64n - 1n;
+
+function encodeRequest(student: Student): Uint8Array {
+  // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
+  const sid = typeof student.sid === "number" ? BigInt(student.sid) : student.sid;
+  if (typeof sid === "bigint" && (sid < MIN_INTEGER || sid > MAX_INTEGER)) {
+    throw usageFault(`sid needs more than 64 bits: give it as text, not ${sid}`);
+  }
+  return encode({ ...student, sid });
 }
 
 /** The client's end of a connection to the server. */
 class ServerConnection {
   readonly #framer = new Framer();
 
-  constructor(readonly conn: Deno.TcpConn) {}
+  constructor(readonly conn: Deno.TcpConn, readonly waiting: Waiting) {}
 
+  // There is no limit: the client waits until it is its turn.
   async receiveGreeting(): Promise<number | bigint> {
-    const { message, arrived } = await this.#nextMessage("greeting");
-    const clientid = readClientId(message);
-    if (clientid === undefined) throw unexpectedAnswer("greeting", message, arrived);
+    const greeting = await this.#receive("greeting");
+    const clientid = readClientId(greeting.value);
+    if (clientid === undefined) throw unexpectedAnswer("greeting", greeting);
     // A client that was paused (^Z, a laptop that sleeps) may find the error of a timeout here.
     if (this.#framer.pending().length > 0) {
+      this.waiting.begin("step", REST_LIMIT);
       const what = "answer before the request";
-      const early = await this.#nextMessage(what);
-      throw unexpectedAnswer(what, early.message, early.arrived);
+      throw unexpectedAnswer(what, await this.#receive(what));
     }
     return clientid;
   }
 
-  async send(student: Student): Promise<void> {
-    // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
-    const sid = typeof student.sid === "number" ? BigInt(student.sid) : student.sid;
-    if (typeof sid === "bigint" && (sid < MIN_INTEGER || sid > MAX_INTEGER)) {
-      throw usageFault(`sid needs more than 64 bits: give it as text, not ${sid}`);
-    }
-    let request = encode({ ...student, sid });
-    while (request.length > 0) request = request.subarray(await this.conn.write(request));
+  async send(request: Uint8Array): Promise<void> {
+    let sent = 0;
+    while (sent < request.length) sent += await this.conn.write(request.subarray(sent));
   }
 
   async receiveAcknowledgement(): Promise<void> {
-    let isTooLate = false;
-    const cancel = afterRunning(ACKNOWLEDGEMENT_MS, () => {
-      isTooLate = true;
-      this.conn[Symbol.dispose](); // Closes. Then the read fails.
-    });
-    try {
-      const { message, arrived } = await this.#nextMessage("acknowledgement");
-      const isRight = kindOf(message) === INTEGER && Number(decode(message)) === ACKNOWLEDGEMENT;
-      if (!isRight) throw unexpectedAnswer("acknowledgement", message, arrived);
-    } catch (error) {
-      if (!isTooLate) throw error;
-      const seconds = ACKNOWLEDGEMENT_MS / 1000;
-      const text = `the server has the request, but no acknowledgement in ${seconds} s`;
-      throw new Fault("answer", text);
-    } finally {
-      cancel();
-    }
+    this.waiting.begin("step", ACKNOWLEDGEMENT_LIMIT);
+    const answer = await this.#receive("acknowledgement");
+    if (!isAcknowledgement(answer.value)) throw unexpectedAnswer("acknowledgement", answer);
   }
 
-  // The next message, and all that had arrived with it. `what` is its name in an error.
-  async #nextMessage(what: string): Promise<{ message: Uint8Array; arrived: Uint8Array }> {
+  // The next value. `what` is its name in an error.
+  async #receive(what: string): Promise<Answer> {
     let arrived = this.#framer.pending();
     let message = this.#framer.next();
     while (message === undefined) {
-      if (await this.#framer.read(this.conn) === null) {
-        throw new Fault("answer", `the server has closed without a whole ${what}`);
+      const bytes = await this.waiting.until(this.#framer.read(this.conn));
+      if (bytes === null) {
+        const text = `the server has closed without a whole ${what}: ${WHY_CLOSED}`;
+        throw new Fault("answer", text);
       }
       arrived = this.#framer.pending();
       message = this.#framer.next();
     }
-    return { message, arrived };
+    return { value: decodeMessage(message), arrived };
   }
 }
 
-// The id in a greeting; nothing if it is no greeting of the lab. `decode` makes the same number of
-// the integer 5 and of the float 5.0, so we look at the bytes of the value.
-function readClientId(message: Uint8Array): number | bigint | undefined {
-  if (kindOf(message) !== DICT) return undefined;
-  const pair = pairsOf(message).find(({ key }) => key === "clientid");
-  if (pair === undefined || kindOf(message, pair.valueStart) !== INTEGER) return undefined;
-  const clientid = decode(message.subarray(pair.valueStart, pair.valueEnd)) as number | bigint;
-  return clientid >= 0 ? simplify(clientid) : undefined;
+/** A value of the server, and all bytes that had arrived with it. */
+interface Answer {
+  readonly value: unknown;
+  readonly arrived: Uint8Array;
 }
 
-// What is wrong with an answer, in words. `arrived` shows more of it than the message alone.
-function unexpectedAnswer(what: string, message: Uint8Array, arrived: Uint8Array): Fault {
-  const value = decode(message);
+const WHY_CLOSED =
+  "its own window says why. If it says nothing, something in between has answered " +
+  "(a container, a forwarded port): start the server with --host 0.0.0.0";
+
+// The id in a greeting; nothing if it is no greeting of the lab.
+function readClientId(value: unknown): number | bigint | undefined {
+  if (kindOf(value) !== DICT) return undefined;
+  const { clientid } = value as Record<string, unknown>;
+  if (kindOf(clientid) !== INTEGER) return undefined;
+  const id = simplify(clientid as number | bigint);
+  return id >= 0 ? id : undefined;
+}
+
+// What is wrong with an answer, in words.
+function unexpectedAnswer(what: string, { value, arrived }: Answer): Fault {
   const { error } = Object(value); // Object() makes it safe to look into null and numbers, too.
   if (typeof error === "string") return new Fault("answer", `the server refused: ${error}`);
   const stranger = findStranger(arrived);
   if (stranger) {
     return new Fault("answer", `the server's ${what}: this looks like ${stranger.name}`);
   }
-  const shown = `${inspectLine(value)} (${dump(arrived)})`;
+  const shown = `${showValue(value)} (${dump(arrived)})`;
   return new Fault("answer", `not the lab's server: its ${what} is ${shown}`);
-}
-
-// Calls back when this process has run for `ms`, and returns a function that calls it off. As on
-// the server, ticks are counted, so that the time in which the process is paused does not count;
-// and it takes one tick more, so that what came in time is read first.
-function afterRunning(ms: number, onOver: () => void): () => void {
-  let ticks = 0;
-  const clock = setInterval(() => {
-    ticks++;
-    if (ticks * TICK_MS <= ms) return;
-    clearInterval(clock);
-    onOver();
-  }, TICK_MS);
-  return () => clearInterval(clock);
 }
 
 // ------------------------------------------------------------------------ what is printed --
@@ -1297,9 +1208,58 @@ function dump(bytes: Uint8Array): string {
   return `${hexOf(bytes)}${bytes.length > 16 ? " ..." : ""} "${text}"`;
 }
 
-// Any value as text in one line.
-function inspectLine(value: unknown): string {
-  return Deno.inspect(value).replace(/\n\s*/g, " ");
+/** A record of the wire: what it says in words, and the same in fields for programs. */
+interface WireRecord {
+  readonly text: string;
+  /** What has happened: accepted, recv, received, send or closed. */
+  readonly step: string;
+  /** How many bytes. */
+  readonly bytes?: number;
+  /** The first 16 of them. */
+  readonly hex?: string;
+  /** The value that they mean. */
+  readonly value?: string;
+  /** Who closed: client or server. */
+  readonly by?: string;
+}
+
+function describeRead(bytes: Bytes): WireRecord {
+  if (bytes === null) {
+    return { text: "recv brought the end: the client sends no more", step: "closed", by: "client" };
+  }
+  const text = `recv brought ${plural(bytes.length, "byte")}`;
+  return { text, step: "recv", bytes: bytes.length, hex: hexOf(bytes) };
+}
+
+function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 1): WireRecord {
+  const shown = showValue(value) + (times > 1 ? `, ${times} times` : "");
+  const text = `${step} ${plural(bytes.length, "byte")}: ${dump(bytes)}, which is ${shown}`;
+  return { text, step, bytes: bytes.length, hex: hexOf(bytes), value: shown };
+}
+
+// An error with its place in the program, in one line.
+function inspectLine(error: unknown): string {
+  return Deno.inspect(error).replace(/\n\s*/g, " ");
+}
+
+/** How many lists and dicts within each other are shown. */
+const SHOWN_DEPTH = 4;
+
+// A value that `decode` has made, as Python writes it.
+function showValue(value: unknown, depth = 0): string {
+  if (value === null) return "None";
+  if (value === true) return "True";
+  if (value === false) return "False";
+  if (typeof value === "string") return quote(value);
+  if (value instanceof Uint8Array) return plural(value.length, "byte");
+  if (typeof value !== "object") return String(value);
+  const isList = Array.isArray(value);
+  if (depth === SHOWN_DEPTH) return isList ? "[...]" : "{...}";
+  if (isList) return `[${value.map((item) => showValue(item, depth + 1)).join(", ")}]`;
+  const pairs = Object.entries(Object(value));
+  return `{${
+    pairs.map(([key, item]) => `${quote(key)}: ${showValue(item, depth + 1)}`).join(", ")
+  }}`;
 }
 
 // Characters that could forge a line or move the cursor: controls (Cc), separators of lines and
@@ -1321,96 +1281,60 @@ function escapeUnsafe(text: string): string {
   return text.search(UNSAFE) < 0 ? text : text.replace(UNSAFE, escapeUnits);
 }
 
-// Text in quotes for a diagnosis: everything in it can be seen.
+// Text in quotes, as Python writes it. Everything in it can be seen.
 function quote(text: string): string {
-  return `"${text.replace(INVISIBLE, escapeUnits)}"`;
-}
-
-/** Standard output or standard error. */
-interface Output {
-  writeSync(bytes: Uint8Array): number;
+  const mark = text.includes("'") ? '"' : "'";
+  return mark + text.replace(INVISIBLE, escapeUnits) + mark;
 }
 
 const textEncoder = new TextEncoder();
-const NEW_LINE = textEncoder.encode("\n");
-const NO_BYTES = new Uint8Array();
-/** So many bytes a pipe takes whole or not at all: PIPE_BUF. POSIX promises 512, Linux has 4096. */
-const PIPE_BYTES = Deno.build.os === "linux" ? 4096 : 512;
-/** So many bytes fit into the buffer of 1024 bytes which Deno has for standard output. */
-const PART_BYTES = 1000;
-/** A terminal that can be non-blocking: Windows has none. */
-const isUnixTerminal = Deno.stdout.isTerminal() && Deno.build.os !== "windows";
+const LINE_END = "\n".charCodeAt(0);
 
-// Prints whole lines on standard output. A write to an output that is full waits, as a rule. But an
-// output can be non-blocking: then the write fails at once, and has to be tried again. The pipes of
-// npx are so, and so is a terminal that another program has left in this mode. When a write fails,
-// Deno does not say how many bytes were taken before; and nothing may be printed twice.
-//
-// A pipe takes a small piece whole or not at all. So as many lines as fit into such a piece are
-// written together. A terminal may take a part of a piece, so it gets each line by itself. So does
-// a pipe if the line is longer than a piece.
-function printLines(lines: string): void {
-  const bytes = textEncoder.encode(lines + "\n");
-  let start = 0;
-  while (start < bytes.length) {
-    const pieceEnd = bytes.lastIndexOf(NEW_LINE[0], start + PIPE_BYTES - 1) + 1;
-    if (pieceEnd > start && !isUnixTerminal) {
-      writeAll(Deno.stdout, bytes.subarray(start, pieceEnd));
-      start = pieceEnd;
-    } else {
-      const lineEnd = bytes.indexOf(NEW_LINE[0], start);
-      printInParts(bytes.subarray(start, lineEnd));
-      start = lineEnd + 1;
+/**
+ * Writes whole lines to standard output or standard error. The whole program waits until that is
+ * done, and hears no signal: no request may be acknowledged whose line is not printed.
+ */
+class LineWriter {
+  #isTorn = false; // The last write has failed, maybe in the middle of a line.
+
+  constructor(readonly output: { writeSync(bytes: Uint8Array): number }) {}
+
+  /** Writes lines. A line that was torn before is ended first, or the next one would be lost, too. */
+  write(lines: string): void {
+    const bytes = textEncoder.encode(`${this.#isTorn ? "\n" : ""}${lines}\n`);
+    this.#isTorn = true;
+    let start = 0;
+    while (start < bytes.length) {
+      const end = pieceEnd(bytes, start);
+      this.#writePiece(bytes.subarray(start, end));
+      start = end;
+    }
+    this.#isTorn = false;
+  }
+
+  // A pipe can be full. As a rule the write then waits; but some programs leave their pipes in a
+  // mode where it fails. Then nothing of a small piece was taken, and we try again.
+  #writePiece(piece: Uint8Array): void {
+    let written = 0;
+    while (written < piece.length) {
+      try {
+        written += this.output.writeSync(piece.subarray(written));
+      } catch (error) {
+        if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // Sleeps for 1 ms.
+      }
     }
   }
 }
 
-// Prints one line on an output that may take a part of what is written, and fail then. For example,
-// a part of the line has 600 bytes, and the output has room for 200:
-//
-// - Deno copies the part into a buffer of its own, as it does with all that is small and has no end
-//   of line. Then it sends what is in the buffer.
-// - The output takes 200 bytes. The write fails, and 400 bytes stay in the buffer.
-// - To write the part again would double 200 bytes. But each write, even one of no bytes, begins
-//   with what is in the buffer. So we write no bytes, until that succeeds.
-//
-// A write that succeeds has taken all. The end of the line is written alone: of one byte, nothing
-// is taken or all.
-function printInParts(line: Uint8Array): void {
-  for (let start = 0; start < line.length; start += PART_BYTES) {
-    const count = tryToWrite(Deno.stdout, line.subarray(start, start + PART_BYTES));
-    const isFull = count === undefined;
-    if (isFull) writeWhenPossible(Deno.stdout, NO_BYTES);
-  }
-  writeAll(Deno.stdout, NEW_LINE);
+// The index after as many whole lines as fit into a piece.
+function pieceEnd(bytes: Uint8Array, start: number): number {
+  const end = bytes.lastIndexOf(LINE_END, start + MAX_LINE_BYTES - 1) + 1;
+  return end > start ? end : bytes.indexOf(LINE_END, start) + 1;
 }
 
-function writeAll(out: Output, bytes: Uint8Array): void {
-  let written = 0;
-  while (written < bytes.length) written += writeWhenPossible(out, bytes.subarray(written));
-}
-
-// Writes as soon as the output is not full, and returns how many bytes it took. Until then the
-// whole program waits, and hears no signal: no request may be acknowledged whose line is not
-// printed.
-function writeWhenPossible(out: Output, bytes: Uint8Array): number {
-  let count = tryToWrite(out, bytes);
-  while (count === undefined) {
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // Sleeps for 1 ms.
-    count = tryToWrite(out, bytes);
-  }
-  return count;
-}
-
-// Returns how many bytes were written, or `undefined` if the output is full.
-function tryToWrite(out: Output, bytes: Uint8Array): number | undefined {
-  try {
-    return out.writeSync(bytes);
-  } catch (error) {
-    if (error instanceof Deno.errors.WouldBlock) return undefined;
-    throw error;
-  }
-}
+const standardOutput = new LineWriter(Deno.stdout);
+const standardError = new LineWriter(Deno.stderr);
 
 // The line of a request, as the lab has it.
 function lineOf({ student_name, github_username, sid }: Student): string {
@@ -1419,28 +1343,24 @@ function lineOf({ student_name, github_username, sid }: Student): string {
   );
 }
 
-/** What prints the server's product: lines on standard output, whatever the level of the log is. */
-type Printers = Required<Pick<ServeOptions, "onListen" | "onRequests">>;
-
-function textPrinters(): Printers {
-  return {
-    onListen: ({ hostname, port }) => printLines(`Listening at ${hostname}/${port}`),
-    onRequests: (students) => printLines(students.map(lineOf).join("\n")),
-  };
+function printListening({ hostname, port }: Deno.NetAddr): void {
+  standardOutput.write(`Listening at ${hostname}/${port}`);
 }
 
-function jsonPrinters(): Printers {
+function printRequests(students: Student[]): void {
+  standardOutput.write(students.map(lineOf).join("\n"));
+}
+
+function printListeningAsJson({ hostname: address, port }: Deno.NetAddr): void {
   const { version } = project;
-  return {
-    onListen: ({ hostname: address, port }) =>
-      printLines(toJson({ level: "INFO", event: "listening", address, port, version })),
-    onRequests: (students, client) => {
-      const lines = students.map((student) =>
-        toJson({ level: "INFO", event: "request", client, ...student })
-      );
-      printLines(lines.join("\n"));
-    },
-  };
+  standardOutput.write(toJson({ level: "INFO", event: "listening", address, port, version }));
+}
+
+function printRequestsAsJson(students: Student[], client: string): void {
+  const records = students.map((student) =>
+    toJson({ level: "INFO", event: "request", client, ...student })
+  );
+  standardOutput.write(records.join("\n"));
 }
 
 // An object in one line, with the time. Most readers of JSON would round an integer over 2 ** 53,
@@ -1453,12 +1373,11 @@ function toJson(fields: object): string {
   return escapeUnsafe(text);
 }
 
-// @std's own handler for the console writes to standard output, which is for the lab's lines. Deno
-// has no buffer for standard error, so writeAll writes nothing twice, not even on a terminal.
+// @std's own handler for the console writes to standard output, which is for the lab's lines.
 class StderrHandler extends BaseHandler {
   override log(line: string): void {
     try {
-      writeAll(Deno.stderr, textEncoder.encode(line + "\n"));
+      standardError.write(line);
     } catch {
       // Nobody reads the log any more. The server goes on.
     }
@@ -1485,7 +1404,7 @@ export function createLogger(level: LevelName = "INFO", format: LogFormat = "tex
 
 // ------------------------------------------------------------------------ the command line --
 
-/** Reads what was typed for an option. Throws a {@linkcode Fault} that says what would be right. */
+/** Reads what was typed for an option. Throws a Fault that says what would be right. */
 type OptionParser = (typed: string, name: string) => string | number;
 
 /** An option of the command line. */
@@ -1502,15 +1421,20 @@ function usageFault(text: string): Fault {
 }
 
 // What the student typed. Deno puts U+FFFD in the place of bytes that are not UTF-8.
-function utf8Text(typed: string, name: string): string {
+function anyText(typed: string, name: string): string {
   if (!typed.includes("\ufffd")) return typed;
   throw usageFault(
     `--${name} has a character that is not UTF-8: set the encoding of this terminal to UTF-8`,
   );
 }
 
-// A name or an address alone. An IPv6 address has two colons or more.
+// A name or an address alone. An IPv6 address has two colons or more. A system may take localhost
+// for ::1 alone, which the lab's clients do not try.
 function hostName(typed: string, name: string): string {
+  if (typed === "localhost") return "127.0.0.1";
+  if (typed.search(INVISIBLE) >= 0) {
+    throw usageFault(`There is no machine of the name ${quote(typed)}: type it by hand`);
+  }
   const hasPort = /^[^:]*:[^:]*$/.test(typed);
   if (!hasPort && !/[\s/[\]]/.test(typed)) return typed;
   const right = `--${name} takes an address alone, such as 127.0.0.1 or ::1`;
@@ -1521,7 +1445,7 @@ function integerFrom(min: number, max: number): OptionParser {
   return (typed, name) => {
     const value = /^\d+$/.test(typed) ? Number(typed) : NaN;
     if (value >= min && value <= max) return value;
-    throw usageFault(`--${name} must be an integer from ${min} to ${max}, not ${typed}`);
+    throw usageFault(`--${name} takes an integer from ${min} to ${max}, not ${typed}`);
   };
 }
 
@@ -1531,13 +1455,13 @@ const MAX_SECONDS = 1_000_000;
 function seconds(typed: string, name: string): number {
   const value = /^[\d.]+$/.test(typed) ? Number(typed) : NaN;
   if (value <= MAX_SECONDS) return value * 1000;
-  throw usageFault(`--${name} must be seconds from 0 to ${MAX_SECONDS}, not ${typed}`);
+  throw usageFault(`--${name} takes seconds from 0 to ${MAX_SECONDS}, not ${typed}`);
 }
 
 function oneOf(...words: string[]): OptionParser {
   return (typed, name) => {
     if (words.includes(typed)) return typed;
-    throw usageFault(`--${name} must be ${words.join(" or ")}, not ${typed}`);
+    throw usageFault(`--${name} takes ${words.join(" or ")}, not ${typed}`);
   };
 }
 
@@ -1554,29 +1478,34 @@ const SERVER_OPTIONS: Option[] = [
   { name: "log-format", preset: "text", parse: oneOf("text", "json"), help: "text, or json: one object per line" },
 ];
 // deno-fmt-ignore
-const STUDENT_OPTIONS: Option[] = [
-  { name: "student-name", parse: utf8Text, help: "client: needed, in quotes if it has spaces" },
-  { name: "github-username", parse: utf8Text, help: "client: needed" },
-  { name: "sid", parse: utf8Text, help: "client: needed, the student id" },
-];
-// deno-fmt-ignore
 const CLIENT_OPTIONS: Option[] = [
-  ...STUDENT_OPTIONS,
-  { name: "host", preset: DEFAULTS.hostname, parse: hostName, help: "" },
-  { name: "port", preset: DEFAULTS.port, parse: integerFrom(1, 65535), help: "" },
+  { name: "student-name", parse: anyText, help: "needed, in quotes if it has spaces" },
+  { name: "github-username", parse: anyText, help: "needed" },
+  { name: "sid", parse: anyText, help: "needed, the student id" },
+  { name: "host", preset: DEFAULTS.hostname, parse: hostName, help: "the server's address" },
+  { name: "port", preset: DEFAULTS.port, parse: integerFrom(1, 65535), help: "the server's TCP port" },
 ];
 
-function helpLine({ name, preset, help }: Option): string {
-  return `  ${`--${name} ${preset ?? "TEXT"}`.padEnd(26)} ${help}`;
+function helpLines(options: Option[]): string {
+  const lines = options.map(({ name, preset, help }) =>
+    `  ${`--${name} ${preset ?? "TEXT"}`.padEnd(26)} ${help}`
+  );
+  return `${lines.join("\n")}\n  --help, --version`;
 }
 
-const HELP = `Lab 3: an iterative TCP server, one client after the other; and its client.
+const SERVER_HELP = `Lab 3: an iterative TCP server, one client after the other; and its client.
 Usage: main.ts [options]
        main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
+       main.ts client --help
 
-Options and defaults (timeouts in seconds, 0: no limit; the client has --host and --port, too):
-${[...SERVER_OPTIONS, ...STUDENT_OPTIONS].map(helpLine).join("\n")}
-  --help, --version`;
+Options of the server and their defaults (timeouts in seconds, 0: no limit):
+${helpLines(SERVER_OPTIONS)}`;
+
+const CLIENT_HELP = `The client of lab 3: sends a student to the server, and waits for its answer.
+Usage: main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
+
+Options of the client and their defaults:
+${helpLines(CLIENT_OPTIONS)}`;
 
 /** The values of the options, by name. */
 class OptionValues {
@@ -1616,7 +1545,11 @@ function splitArguments(options: Option[], args: string[]): Record<string, unkno
   });
 }
 
+/** What a text program puts in the place of - and ": dashes and quotes of printed texts. */
+const TYPOGRAPHIC = /[\u2010-\u2015\u2212\u201c-\u201e\u00ab\u00bb]/;
+
 function describeUnknown(arg: string, before: string, names: string[]): string {
+  if (TYPOGRAPHIC.test(arg)) return `${arg} has a dash or quotes of a text program: type - and "`;
   if (!arg.startsWith("-")) return `Unexpected ${arg}: client comes first, spaces need quotes`;
   if (names.includes(before.slice(2))) {
     return `Write a value that begins with - as in ${before}=${arg}`;
@@ -1633,9 +1566,8 @@ const STOP_SIGNALS: Deno.Signal[] = [
 /** A terminal and a task runner both send a ^C on. Within this time it is the same one, in ms. */
 const SAME_SIGNAL_MS = 100;
 
-// Aborts at the first signal. A later one ends the program at once.
-function signalOfStop(): AbortSignal {
-  const stop = new AbortController();
+// The first signal stops the server. A later one ends the program at once.
+function stopAtSignals(stop: AbortController): void {
   let firstAt: number | undefined;
   const onSignal = () => {
     firstAt ??= performance.now();
@@ -1643,14 +1575,13 @@ function signalOfStop(): AbortSignal {
     stop.abort();
   };
   for (const signal of STOP_SIGNALS) Deno.addSignalListener(signal, onSignal);
-  return stop.signal;
 }
 
 async function runServer(values: OptionValues): Promise<void> {
   const format = values.text("log-format") as LogFormat;
-  const printers = format === "text" ? textPrinters() : jsonPrinters();
+  const printAddress = format === "text" ? printListening : printListeningAsJson;
+  const stop = new AbortController();
   const server = serve({
-    ...printers,
     hostname: values.text("host"),
     port: values.number("port"),
     backlog: values.number("backlog"),
@@ -1659,7 +1590,12 @@ async function runServer(values: OptionValues): Promise<void> {
     turnTimeout: values.number("turn-timeout"),
     maxMessageBytes: values.number("max-message-bytes"),
     logger: createLogger(values.text("log-level") as LevelName, format),
-    signal: signalOfStop(),
+    signal: stop.signal,
+    onListen: (addr) => {
+      stopAtSignals(stop); // Not before: Deno may ask whether we may listen, and ^C has to end that.
+      printAddress(addr);
+    },
+    onRequests: format === "text" ? printRequests : printRequestsAsJson,
   });
   const { clients, requests } = await server.finished;
   const text = `Served ${plural(clients, "client")} and ${plural(requests, "request")}`;
@@ -1695,91 +1631,85 @@ function parseStudentId(typed: string): bigint | string {
 }
 
 /** What an error of the system means to the person at the terminal, by the error's code. */
-type Explanations = Record<string, (where: string) => string>;
+type Explanations = Record<string, (where: string, port: number) => string>;
 
-const serverHasClosed = (where: string) =>
-  `The server at ${where} has closed: its own window says why`;
-const isForbidden = (where: string) =>
-  `This machine may not connect to ${where}: does a firewall forbid it?`;
+const serverHasClosed = (where: string) => `The server at ${where} has closed: ${WHY_CLOSED}`;
 
 // deno-fmt-ignore
 const SERVER_ERRORS: Explanations = {
   EADDRINUSE: (where) => `The port of ${where} is in use: end the other server, or choose with --port`,
   EADDRNOTAVAIL: (where) => `${where} is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has`,
-  EINVAL: (where) => `${where} is no address to listen at: --host 127.0.0.1, or 0.0.0.0 for all it has`,
-  EACCES: (where) => `The port of ${where} needs an administrator: choose one over 1023 with --port`,
+  EACCES: (where, port) => port < 1024
+    ? `The port of ${where} needs an administrator: choose one over 1023 with --port`
+    : `The system keeps the port of ${where} for itself: choose another with --port`,
 };
 // deno-fmt-ignore
 const CLIENT_ERRORS: Explanations = {
   ECONNREFUSED: (where) => `No server at ${where}: start it first, or say with --host and --port where it is`,
   ECONNRESET: serverHasClosed,
   ECONNABORTED: serverHasClosed,
-  ENOTCONN: serverHasClosed,
   EPIPE: serverHasClosed,
-  EADDRNOTAVAIL: (where) => `${where} is no address to connect to: say --host 127.0.0.1 for this machine`,
   ETIMEDOUT: (where) => `Nobody answers at ${where}: is the server's machine on, and is --host its address?`,
-  EHOSTUNREACH: (where) => `No way to the machine of ${where}: is it on, and is --host its address?`,
-  ENETUNREACH: (where) => `No network leads to ${where}: is this machine connected, and is --host right?`,
-  EINVAL: (where) => `${where} is no address to connect to: one that begins with fe80: needs its zone behind a %`,
-  EACCES: isForbidden,
-  EPERM: isForbidden,
 };
 
 // How the system says that nobody has this name. Windows says it in the words of each language,
 // with the same numbers.
 const NO_SUCH_NAME = /^failed to lookup address|\(os error 1100[1-4]\)$/;
 
-// One line for the person at the terminal: what to do.
-function explain(error: Error, where: string, explanations: Explanations): string {
-  if (error instanceof Fault) return error.message;
-  if (NO_SUCH_NAME.test(error.message)) {
-    return `There is no machine of the name in ${where}: see --host`;
-  }
-  const explanation = explanations[codeOf(error)];
-  return explanation ? explanation(where) : `${where}: ${error.message}`;
-}
-
 /** What the command line can run. */
 interface Program {
   readonly options: Option[];
+  readonly help: string;
   readonly run: (values: OptionValues) => Promise<void>;
   readonly explanations: Explanations;
 }
 
 const SERVER: Program = {
   options: SERVER_OPTIONS,
+  help: SERVER_HELP,
   run: runServer,
   explanations: SERVER_ERRORS,
 };
 const CLIENT: Program = {
   options: CLIENT_OPTIONS,
+  help: CLIENT_HELP,
   run: runClient,
   explanations: CLIENT_ERRORS,
 };
 
 // Returns the exit status: 0, or 1 for a failure, or 2 for a wrong command line.
-async function execute({ options, run, explanations }: Program, args: string[]): Promise<number> {
-  let where = "";
-  try {
-    const values = new OptionValues(options, args);
-    where = `${values.text("host")}/${values.number("port")}`;
-    await run(values);
+async function execute(program: Program, args: string[]): Promise<number> {
+  if (args.includes("--help")) {
+    console.log(program.help);
     return 0;
-  } catch (caught) {
-    const error = caught as Error;
-    console.error(escapeUnsafe(explain(error, where, explanations)));
+  }
+  let values: OptionValues | undefined;
+  try {
+    values = new OptionValues(program.options, args);
+    await program.run(values);
+    return 0;
+  } catch (error) {
+    console.error(escapeUnsafe(explain(error as Error, program.explanations, values)));
     return error instanceof Fault && error.event === "usage" ? 2 : 1;
   }
+}
+
+// One line for the person at the terminal: what to do.
+function explain(error: Error, explanations: Explanations, values?: OptionValues): string {
+  if (error instanceof Fault || values === undefined) return error.message;
+  const port = values.number("port");
+  const where = `${values.text("host")}/${port}`;
+  if (NO_SUCH_NAME.test(error.message)) {
+    return `There is no machine of the name in ${where}: see --host`;
+  }
+  const explanation = explanations[codeOf(error)];
+  return explanation ? explanation(where, port) : `${where}: ${error.message}`;
 }
 
 async function main(typed: string[]): Promise<number> {
   const args = typed.filter((arg) => arg !== "--"); // `deno task` and npm may hand theirs on.
   if (args.includes("--version")) {
     console.log(project.version);
-    return 0;
-  }
-  if (args.includes("--help")) {
-    console.log(HELP);
     return 0;
   }
   if (args[0] === "client") return await execute(CLIENT, args.slice(1));

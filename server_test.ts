@@ -256,8 +256,8 @@ const LATIN1 = bytes(0xa4, "Jos", 0xe9);
 const NOT_A_MAP = "expected a dict with the keys student_name, github_username and sid";
 // deno-fmt-ignore
 const FAULTS: [name: string, stream: Uint8Array, event: string, ...words: string[]][] = [
-  ["no name", encode({ github_username: "a", sid: 1 }), "refused", "student_name is missing", 'the dict has: "github_username", "sid"'],
-  ["two keys missing", encode({ sid: 1 }), "refused", "student_name is missing", 'the dict has: "sid"'],
+  ["no name", encode({ github_username: "a", sid: 1 }), "refused", "student_name is missing", "the dict has: 'github_username', 'sid'"],
+  ["two keys missing", encode({ sid: 1 }), "refused", "student_name is missing", "the dict has: 'sid'"],
   ["an empty map", encode({}), "refused", "student_name is missing", "the dict has: none"],
   ["a number as name", but({ student_name: 5 }), "refused", "student_name must be a string", "it is an integer"],
   ["bytes as name", but({ student_name: bytes("Al") }), "refused", "student_name must be a string", "it is bytes", "leave out .encode()"],
@@ -270,17 +270,17 @@ const FAULTS: [name: string, stream: Uint8Array, event: string, ...words: string
   ["true as id", but({ sid: true }), "refused", "sid must be", "it is a bool"],
   ["a list as id", but({ sid: [1] }), "refused", "sid must be", "it is a list"],
   ["a map as id", but({ sid: {} }), "refused", "sid must be", "it is a dict"],
-  ["an empty name", but({ student_name: "" }), "refused", 'student_name is empty: nothing can be seen in ""'],
-  ["a blank user name", but({ github_username: " \t\u00a0\n" }), "refused", "github_username is empty", '" \\u0009\\u00a0\\u000a"'],
+  ["an empty name", but({ student_name: "" }), "refused", 'student_name is empty: nothing can be seen in \'\''],
+  ["a blank user name", but({ github_username: " \t\u00a0\n" }), "refused", "github_username is empty", "' \\u0009\\u00a0\\u000a'"],
   ["an empty id", but({ sid: "" }), "refused", "sid is empty"],
-  ["a zero-width space as name", but({ student_name: "\u200b" }), "refused", "student_name is empty", '"\\u200b"'],
-  ["other names that nobody sees", but({ github_username: "\u2060\u00ad\u3164\u2800" }), "refused", "github_username is empty", '"\\u2060\\u00ad\\u3164\\u2800"'],
-  ["an invisible tag as id", but({ sid: "\u{e0061}" }), "refused", "sid is empty", '"\\udb40\\udc61"'],
-  ["a no-break space in a key", encode({ "student_name\u00a0": "A" }), "refused", 'student_name is missing, the dict has: "student_name\\u00a0"'],
-  ["a space behind a key", encode({ "student_name ": "A" }), "refused", 'the dict has: "student_name "'],
-  ["a zero-width space in a key", encode({ "student\u200b_name": "A" }), "refused", 'the dict has: "student\\u200b_name"'],
-  ["a bell in a key", encode({ "a\u0007": 1 }), "refused", 'the dict has: "a\\u0007"'],
-  ["separators of lines and paragraphs in a key", encode({ "a\u2028\u2029": 1 }), "refused", 'the dict has: "a\\u2028\\u2029"'],
+  ["a zero-width space as name", but({ student_name: "\u200b" }), "refused", "student_name is empty", "'\\u200b'"],
+  ["other names that nobody sees", but({ github_username: "\u2060\u00ad\u3164\u2800" }), "refused", "github_username is empty", "'\\u2060\\u00ad\\u3164\\u2800'"],
+  ["an invisible tag as id", but({ sid: "\u{e0061}" }), "refused", "sid is empty", "'\\udb40\\udc61'"],
+  ["a no-break space in a key", encode({ "student_name\u00a0": "A" }), "refused", "student_name is missing, the dict has: 'student_name\\u00a0'"],
+  ["a space behind a key", encode({ "student_name ": "A" }), "refused", "the dict has: 'student_name '"],
+  ["a zero-width space in a key", encode({ "student\u200b_name": "A" }), "refused", "the dict has: 'student\\u200b_name'"],
+  ["a bell in a key", encode({ "a\u0007": 1 }), "refused", "the dict has: 'a\\u0007'"],
+  ["separators of lines and paragraphs in a key", encode({ "a\u2028\u2029": 1 }), "refused", "the dict has: 'a\\u2028\\u2029'"],
   ["latin-1 as name", rawRequest({ student_name: LATIN1 }), "refused", "UTF-8", '4a 6f 73 e9 "Jos."'],
   ["latin-1 as user name", rawRequest({ github_username: LATIN1 }), "refused", "UTF-8"],
   ["latin-1 as id", rawRequest({ sid: LATIN1 }), "refused", "UTF-8"],
@@ -336,7 +336,7 @@ netTest("keys of any length: the error stays short enough for one recv", async (
   await client.send(encode(Object.fromEntries(keys)));
   const [error] = await client.receiveAll();
   assert(isError(error) && error.error.length === 400);
-  includes(error.error, 'the dict has: "aaa');
+  includes(error.error, "the dict has: 'aaa");
 });
 
 netTest("a request of the limit's length is taken; a limit of one's own", async () => {

@@ -73,25 +73,25 @@ const WRONG: [args: string[], says: string][] = [
   [["--prot", "1"], "Unknown option --prot: there are --host, --port"],
   [["-p", "1"], "Unknown option -p: there are --host"],
   [["--sid", "1"], "Unknown option --sid: there are --host"], // of the client only
-  [["--port", "70000"], "--port must be an integer from 0 to 65535, not 70000"],
-  [["--port", "http"], "--port must be an integer from 0 to 65535, not http"],
-  [["--port", "1.5"], "--port must be an integer from 0 to 65535, not 1.5"],
+  [["--port", "70000"], "--port takes an integer from 0 to 65535, not 70000"],
+  [["--port", "http"], "--port takes an integer from 0 to 65535, not http"],
+  [["--port", "1.5"], "--port takes an integer from 0 to 65535, not 1.5"],
   [["--port", " "], "--port needs a value"],
   [["--port"], "--port needs a value"],
   [["--port="], "--port needs a value"],
   [["--host", "--port", "0"], "--host needs a value"],
-  [["--backlog=-1"], "--backlog must be an integer from 1 to 65535, not -1"],
+  [["--backlog=-1"], "--backlog takes an integer from 1 to 65535, not -1"],
   [["--backlog", "-1"], "Write a value that begins with - as in --backlog=-1"],
-  [["--request-timeout", "soon"], "--request-timeout must be seconds from 0 to"],
-  [["--keep-alive-timeout=-1"], "--keep-alive-timeout must be seconds from 0 to"],
-  [["--turn-timeout", "1000001"], "--turn-timeout must be seconds from 0 to 1000000, not 1000001"],
-  [["--max-message-bytes", "1048577"], "--max-message-bytes must be an integer from 64 to 1048576"],
-  [["--turn-timeout", "NaN"], "--turn-timeout must be seconds from 0 to"],
-  [["--max-message-bytes", "63"], "--max-message-bytes must be an integer from 64"],
-  [["--log-level", "LOUD"], "--log-level must be DEBUG or INFO or WARN or ERROR, not LOUD"],
-  [["--log-format", "xml"], "--log-format must be text or json, not xml"],
-  [["--log-format", "a\nb"], "--log-format must be text or json, not a\\u000ab"],
-  [["--", "--port", "http"], "--port must be an integer from 0 to 65535, not http"],
+  [["--request-timeout", "soon"], "--request-timeout takes seconds from 0 to"],
+  [["--keep-alive-timeout=-1"], "--keep-alive-timeout takes seconds from 0 to"],
+  [["--turn-timeout", "1000001"], "--turn-timeout takes seconds from 0 to 1000000, not 1000001"],
+  [["--max-message-bytes", "1048577"], "--max-message-bytes takes an integer from 64 to 1048576"],
+  [["--turn-timeout", "NaN"], "--turn-timeout takes seconds from 0 to"],
+  [["--max-message-bytes", "63"], "--max-message-bytes takes an integer from 64"],
+  [["--log-level", "LOUD"], "--log-level takes DEBUG or INFO or WARN or ERROR, not LOUD"],
+  [["--log-format", "xml"], "--log-format takes text or json, not xml"],
+  [["--log-format", "a\nb"], "--log-format takes text or json, not a\\u000ab"],
+  [["--", "--port", "http"], "--port takes an integer from 0 to 65535, not http"],
   [["--no-host"], "Unknown option --no-host: there are --host"],
   [["--toString", "1"], "Unknown option --toString: there are --host"],
   [["--host", "127.0.0.1:12000"], "--host takes an address alone, such as 127.0.0.1 or ::1, not 127.0.0.1:12000: the port goes to --port"],
@@ -102,7 +102,7 @@ const WRONG: [args: string[], says: string][] = [
   [["--host", "127.0.0.1/12000"], "--host takes an address alone"],
   [["--host", " 127.0.0.1"], "--host takes an address alone"],
   [["client", ...ALICE_ARGS, "--sid", "1", "--host", "127.0.0.1:12000"], "--host takes an address alone"],
-  [["client", ...ALICE_ARGS, "--sid", "1", "--port", "0"], "--port must be an integer from 1 to 65535, not 0"],
+  [["client", ...ALICE_ARGS, "--sid", "1", "--port", "0"], "--port takes an integer from 1 to 65535, not 0"],
   [["server"], "Unexpected server: client comes first"],
   [["--port", "12001", "client", "--sid", "1"], "Unexpected client: client comes first"],
   [["client"], "--student-name needs a value"],
@@ -223,7 +223,8 @@ runTest("a program of one's own ends by itself when its server has stopped", asy
 
 /** The level DEBUG shows the first bytes of a message only. */
 const SHOWN_BYTES = 16;
-const ALICE_AS_SHOWN = Deno.inspect(ALICE, { breakLength: Infinity });
+const ALICE_AS_SHOWN =
+  "{'student_name': 'Alice Brown', 'github_username': 'abrown', 'sid': 123456789}";
 
 /** The first bytes of a message in hexadecimal, with a space between two bytes. */
 function hexAsShown(message: Uint8Array): string {
@@ -260,7 +261,7 @@ function linesOfGreeting({ name, id }: Client): string[] {
   const greeting = bytesAsShown(encode({ clientid: id }));
   return [
     `DEBUG ${name}: accepted`,
-    `DEBUG ${name}: send ${greeting}, which is { clientid: ${id} }`,
+    `DEBUG ${name}: send ${greeting}, which is {'clientid': ${id}}`,
   ];
 }
 
@@ -278,16 +279,17 @@ function linesOfSession(client: Client): string[] {
   ];
 }
 
-/** The lines of a client that sent the byte c1, and three bytes after it was refused. */
+/** The lines of a client that sent an empty dict, and three bytes after it was refused. */
 function linesOfFault(client: Client): string[] {
   const { name } = client;
-  const error = "the byte c1, which MessagePack never uses: the lab has none";
+  const error = "student_name is missing, the dict has: none";
   const refusal = bytesAsShown(encode({ error }));
   return [
     ...linesOfGreeting(client),
     `DEBUG ${name}: recv brought 1 byte`,
+    `DEBUG ${name}: received 1 byte: 80 ".", which is {}`,
     `WARN ${name}: ${error}`,
-    `DEBUG ${name}: send ${refusal}, which is { error: "${error}" }`,
+    `DEBUG ${name}: send ${refusal}, which is {'error': '${error}'}`,
     `DEBUG ${name}: recv brought 3 bytes`,
     `DEBUG ${name}: recv brought the end: the client sends no more`,
     `DEBUG ${name}: closed by the server`,
@@ -301,7 +303,7 @@ runTest("the wire at level DEBUG: one session and one fault, line by line", asyn
   await alice.pass();
   alice.close();
   using mallory = await visit(port);
-  await mallory.send(0xc1);
+  await mallory.send(0x80);
   await mallory.receiveAll();
   await mallory.send(1, 2, 3);
   mallory.close();
@@ -396,7 +398,7 @@ async function nextWireRecords(lines: Lines, count: number): Promise<Record<stri
 function stepOfGreeting({ id }: Client) {
   const greeting = encode({ clientid: id });
   const hex = hexAsShown(greeting);
-  return { step: "send", bytes: greeting.length, hex, value: `{ clientid: ${id} }` };
+  return { step: "send", bytes: greeting.length, hex, value: `{'clientid': ${id}}` };
 }
 
 /** The fields of the record of a read that has brought these bytes. */

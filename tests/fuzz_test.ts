@@ -112,40 +112,33 @@ Deno.test("fuzz: the framing finds the same, however the stream is split", () =>
     }
   }));
 
-/** Prints a line for each stream: where its values end, as Python's msgpack reads them. */
+/**
+ * Prints a line for each stream: where its values end, as Python's msgpack reads them. It
+ * stops at what it refuses, such as the byte c1, where the framing goes on.
+ */
 const UNPACKER = `
 import msgpack, sys
 
-def refuse(code, data):
-    raise TypeError("extension type")
-
-def refuse_timestamps(value):  # msgpack knows this extension type itself, and asks no hook
-    if isinstance(value, msgpack.Timestamp):
-        raise TypeError("extension type")
-    if isinstance(value, (list, tuple)):
-        for each in value:
-            refuse_timestamps(each)
-
-def pairs(items):
-    if not all(isinstance(key, str) for key, _ in items):
-        raise TypeError("a key that is no text")
-    return items
-
 for line in sys.stdin.read().split(","):
+    stream = bytes.fromhex(line)
     unpacker = msgpack.Unpacker(
-        ext_hook=refuse,
+        ext_hook=lambda code, data: None,
+        timestamp=1,  # a float, whatever its time is
         strict_map_key=False,
         unicode_errors="replace",
-        object_pairs_hook=pairs,
+        object_pairs_hook=lambda pairs: None,  # A key may be of any kind.
     )
-    unpacker.feed(bytes.fromhex(line))
+    unpacker.feed(stream)
     ends = []
     try:
         while True:
-            refuse_timestamps(unpacker.unpack())
+            unpacker.unpack()
             ends.append(str(unpacker.tell()))
-    except Exception as error:
-        print(" ".join(ends))
+    except msgpack.OutOfData:
+        pass
+    except Exception:
+        ends.append("refused")
+    print(" ".join(ends))
 `;
 
 runTest(
@@ -157,7 +150,8 @@ runTest(
       const { out } = await new Process(PY, ["-c", UNPACKER], { input }).end();
       for (const [i, stream] of streams.entries()) {
         const found = (await framesAsText([stream], 2 ** 20)).replace(/ ?\S+$/, "");
-        assertEquals(found, out[i], stream.toHex());
+        if (!out[i].endsWith("refused")) assertEquals(found, out[i], stream.toHex());
+        else assert(found.startsWith(out[i].replace(/ ?refused/, "")), stream.toHex());
       }
     }),
   PYTHON,

@@ -33,8 +33,8 @@ type Mistake = [code: string, level: string, ...words: string[]];
 const READS_FIRST = "loads(s.recv(4096)); ";
 // deno-fmt-ignore
 const MISTAKES: Mistake[] = [
-  [`s.send(dumps({key.replace("student_", ""): value for key, value in d.items()}))`, "WARN", "student_name is missing", 'the dict has: "name", "github_username", "sid"'],
-  [`s.send(dumps({"data": d}))`, "WARN", "student_name is missing", 'the dict has: "data"'],
+  [`s.send(dumps({key.replace("student_", ""): value for key, value in d.items()}))`, "WARN", "student_name is missing", "the dict has: 'name', 'github_username', 'sid'"],
+  [`s.send(dumps({"data": d}))`, "WARN", "student_name is missing", "the dict has: 'data'"],
   [`s.send(dumps({**d, "student_name": "Alice".encode()}))`, "WARN", "student_name must be a string, but it is bytes", "leave out .encode()"],
   [`s.send(dumps({**d, "sid": None}))`, "WARN", "sid must be an integer or a string, but it is None"],
   [`s.send(repr(d).encode())`, "WARN", "the text of a Python dict", "send msgpack.packb(d)", "not str() or repr()"],

@@ -31,11 +31,22 @@ function tableRows(markdown: string, title: string): string[][] {
 }
 
 runTest("the README has the options of --help, with the same words", async () => {
-  const { out: help } = await main("--help").end();
-  const options = help.flatMap((line) => [...line.matchAll(/^ {2}(--\S+ \S+) +(.+)$/g)]);
-  const expected = options.map(([, option, meaning]) => [`\`${option}\``, meaning]);
-  assertEquals(tableRows(await readProjectFile("README.md"), "Options"), expected);
+  const server = await helpRows("--help");
+  const client = await helpRows("client", "--help");
+  const common = ["--host", "--port"];
+  const own = client.filter(([option]) => !common.some((name) => option.includes(name)));
+  assertEquals(tableRows(await readProjectFile("README.md"), "Options"), [
+    ...server,
+    ...own.map(([option, meaning]) => [option, `client: ${meaning}`]),
+  ]);
 });
+
+/** The options in a page of help, and what is said of each. */
+async function helpRows(...args: string[]): Promise<string[][]> {
+  const { out } = await main(...args).end();
+  const options = out.flatMap((line) => [...line.matchAll(/^ {2}(--\S+ \S+) +(.+)$/g)]);
+  return options.map(([, option, meaning]) => [`\`${option}\``, meaning]);
+}
 
 runTest("the first commands of the README are the ones that CI tries", async () => {
   const ci = await readProjectFile(".ci/run");
