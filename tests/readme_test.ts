@@ -6,7 +6,17 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { ROOT } from "../tools/shared/config.ts";
-import { firstBlock, includes, isHere, main, probe, readProjectFile, runTest } from "./shared.ts";
+import {
+  asClient,
+  firstBlock,
+  includes,
+  isHere,
+  main,
+  probe,
+  readProjectFile,
+  runTest,
+  startServer,
+} from "./shared.ts";
 
 /** The pages that people read, by their paths in the project. */
 const PAGES = [
@@ -53,6 +63,32 @@ runTest("the first commands of the README are the ones that CI tries", async () 
   const commands = firstBlock(await readProjectFile("README.md"), "sh").trim().split("\n");
   assertEquals(commands, ["npx deno task start", "npx deno task test"]);
   for (const command of commands) includes(ci, command);
+});
+
+/** The lines of the blocks of a page that show a terminal. */
+function terminals(markdown: string): string[][] {
+  const blocks = markdown.matchAll(/```console\n([^`]+)```/g);
+  return [...blocks].map(([, block]) => block.trimEnd().split("\n"));
+}
+
+/** The same line from a client with the port of the pages: 51002, which is cd c7 3a on the wire. */
+function withShownPort(line: string, port: number): string {
+  const onWire = / cd .. .. "\.\.clientid\..*?",/;
+  return line.replaceAll(`${port}`, "51002").replace(onWire, ' cd c7 3a "..clientid..:",');
+}
+
+runTest("the sessions that the pages show are what the programs print", async () => {
+  await using server = await startServer("--log-level", "DEBUG");
+  const client = await asClient(server.port).end();
+  const { out, err } = await server.stop();
+  const port = Number(client.out[0].match(/\d+/)?.[0]);
+  const [ofServer, ofClient] = terminals(await readProjectFile("README.md"));
+  assertEquals(ofServer.slice(1), ["Listening at 127.0.0.1/12000", ...out]);
+  const shown = client.out.map((line) => line.replace(`${port}`, "60644"));
+  assertEquals(ofClient.slice(1), shown.map((line) => line.replace(`${server.port}`, "12000")));
+  const [wire] = terminals(await readProjectFile("docs/protocol.md"));
+  const records = err.filter((line) => line.startsWith("DEBUG 127.0.0.1:"));
+  assertEquals(wire, records.map((line) => withShownPort(line, port)));
 });
 
 runTest("each task that a page names is in deno.json, and the README has them all", async () => {
