@@ -245,17 +245,6 @@ function bytesAsShown(message: Uint8Array): string {
   return `${message.length} bytes: ${hexAsShown(message)}${more} "${textAsShown(message)}"`;
 }
 
-/** The lines up to the one that ends with this text, or all if there is none. */
-async function linesUpTo(lines: Lines, ending: string): Promise<string[]> {
-  const seen: string[] = [];
-  for (;;) {
-    const line = await lines.next();
-    if (line === undefined) return seen;
-    seen.push(line);
-    if (line.endsWith(ending)) return seen;
-  }
-}
-
 /** The lines of a client that was accepted and greeted. */
 function linesOfGreeting({ name, id }: Client): string[] {
   const greeting = bytesAsShown(encode({ clientid: id }));
@@ -307,7 +296,7 @@ runTest("the wire at level DEBUG: one session and one fault, line by line", asyn
   await mallory.receiveAll();
   await mallory.send(1, 2, 3);
   mallory.close();
-  const seen = await linesUpTo(server.stderr, `${mallory.name}: closed by the server`);
+  const seen = await server.stderr.upTo(`${mallory.name}: closed by the server`);
   assertEquals(seen, [...linesOfSession(alice), ...linesOfFault(mallory)]);
 });
 

@@ -8,8 +8,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { encode } from "@std/msgpack";
 import { fileURLToPath } from "node:url";
-import { LabServer } from "../shared/lab_server.ts";
-import type { Ended, Process } from "../shared/process.ts";
+import { type Ended, Process } from "../shared/process.ts";
 import {
   assertMatch,
   hasPython,
@@ -22,7 +21,6 @@ import {
 import type { Kind } from "./kinds.ts";
 import type { Plan } from "./options.ts";
 import { runClass } from "./run.ts";
-import type { Visit } from "./visit.ts";
 
 const HOST = "127.0.0.1";
 const NEVER = new AbortController().signal;
@@ -191,19 +189,24 @@ const EVENTS: Record<Kind, string[]> = {
 
 processTest("each kind of client does to the server what its name says", async () => {
   const limits = ["--request-timeout", "0.2", "--keep-alive-timeout", "0.1"];
-  const server = await LabServer.start(["--log-format", "json", "--log-level", "DEBUG", ...limits]);
+  await using server = await Process.main(
+    "--log-format",
+    "json",
+    "--log-level",
+    "DEBUG",
+    ...limits,
+  );
   const kinds = Object.keys(EVENTS) as Kind[];
   const address = { title: "", host: HOST, port: server.port };
   const { visits } = await runClass(planOf(0, { kinds }), address, NEVER);
-  const recordOf = ({ port }: Visit) =>
-    server.log.map((line) => JSON.parse(line))
-      .find(({ client, event }) => client === `${HOST}:${port}` && event !== "wire");
-  // Windows stops the server at once: what it says of each client has to be here before.
-  await server.find(() => visits.every(recordOf) || undefined);
-  await server.stop();
+  const records = new Map<string, { event: string; message: string }>();
+  while (records.size < visits.length) {
+    const record = JSON.parse(await server.stderr.next() ?? "");
+    if (record.event !== "wire") records.set(record.client, record);
+  }
   for (const visit of visits) {
     const { kind, requestedAt = NaN, greetedAt = NaN } = visit;
-    const { event, message } = recordOf(visit);
+    const { event = "", message = "" } = records.get(`${HOST}:${visit.port}`) ?? {};
     assert(EVENTS[kind].includes(event), `${kind}: ${event}`);
     if (kind === "half") assertMatch(message, / [1-9]\d* bytes came/);
     if (kind === "silent") assertMatch(message, / 0 bytes came/);
@@ -274,7 +277,7 @@ processTest("with a short queue, some are never served", async () => {
 
 processTest("beside an iterative server, one with threads lets nobody wait", async () => {
   const file = fileURLToPath(new URL("fixtures/threaded.py", import.meta.url));
-  await using threaded = await LabServer.run(PYTHON, [file, "0"]);
+  await using threaded = await Process.server(PYTHON, [file, "0"]);
   const args = ["--clients", "4", "--arrive", "0", "--stay", "0.3"];
   const second = ["--compare", "--port", `${threaded.port}`, "--label", "threads"];
   const { code, out, svg } = await runToFiles([...args, ...second]);

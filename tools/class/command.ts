@@ -5,7 +5,7 @@
  */
 
 import { dirname } from "node:path";
-import { LabServer } from "../shared/lab_server.ts";
+import { Process } from "../shared/process.ts";
 import { printable } from "../shared/text.ts";
 import { UsageError } from "../shared/tool.ts";
 import { SLIDE, WIDE } from "./layout.ts";
@@ -30,7 +30,8 @@ async function visitTarget(plan: Plan, target: Target, enough: AbortSignal): Pro
     return await runWithProgress(plan, { ...target, title }, enough);
   }
   const { label, serverOptions } = target;
-  await using server = await LabServer.start(serverOptions);
+  await using server = await Process.main(...serverOptions);
+  server.end(); // It is read while it prints, so that no pipe fills up.
   const title = printable(label ?? ["main.ts", ...serverOptions].join(" "));
   const address = { title, host: "127.0.0.1", port: server.port };
   return await runWithProgress(plan, address, enough);

@@ -13,7 +13,7 @@ import { draw } from "../ladder/command.ts";
 import { readLog } from "../ladder/records.ts";
 import { Client } from "../shared/client.ts";
 import { ROOT } from "../shared/config.ts";
-import { LabServer } from "../shared/lab_server.ts";
+import { Process } from "../shared/process.ts";
 import { UsageError } from "../shared/tool.ts";
 
 /** How large the classes are. */
@@ -61,21 +61,21 @@ function planOf(clients: number, limitMs: number): Plan {
 }
 
 async function runIterative(clients: number, options: string[], limitMs: number): Promise<Run> {
-  await using server = await LabServer.start(options);
+  await using server = await Process.main(...options);
   const title = ["main.ts", ...options].join(" ");
   return await visit(clients, title, server, limitMs);
 }
 
 async function runThreaded(clients: number): Promise<Run> {
   const file = fileURLToPath(new URL("tools/class/fixtures/threaded.py", ROOT));
-  await using server = await LabServer.run(PYTHON, [file, "0"]);
+  await using server = await Process.server(PYTHON, [file, "0"]);
   return await visit(clients, "a server with threads", server, LIMIT_MS);
 }
 
 async function visit(
   clients: number,
   title: string,
-  { port }: LabServer,
+  { port }: Process,
   limitMs: number,
 ): Promise<Run> {
   const plan = planOf(clients, limitMs);
@@ -85,12 +85,12 @@ async function visit(
 
 /** The ladder of a request that comes in three pieces. */
 export async function drawPieces(): Promise<string> {
-  return await drawSession(async (client, server) => {
+  return await drawSession(async (client, untilRead) => {
     const request = encode(STUDENTS[0]);
     const cuts = [0, 1, 20, request.length];
     for (let piece = 1; piece < cuts.length; piece++) {
       client.send(request.subarray(cuts[piece - 1], cuts[piece]));
-      await untilRead(server, piece);
+      await untilRead();
     }
     await client.receive(PATIENCE_MS);
   });
@@ -107,32 +107,19 @@ export async function drawTogether(): Promise<string> {
 
 /** The ladder of a session in which the client does this after the greeting, and then closes. */
 async function drawSession(
-  act: (client: Client, server: LabServer) => Promise<void>,
+  act: (client: Client, untilRead: () => Promise<void>) => Promise<void>,
 ): Promise<string> {
-  const server = await LabServer.start(TRACED);
-  try {
-    const client = await Client.connect("127.0.0.1", server.port, PATIENCE_MS);
-    await client.receive(PATIENCE_MS);
-    await act(client, server);
-    client.closeWrite();
-    await client.untilEnd(PATIENCE_MS);
-    client.close();
-    // Windows stops the server at once: its last record has to be here before.
-    await server.find(() => server.log.find((line) => line.includes('"by":"server"')));
-  } finally {
-    await server.stop();
-  }
-  return await draw(readLog(server.log.join("\n")));
-}
-
-/** Waits until the server has read so many times. */
-async function untilRead(server: LabServer, times: number): Promise<void> {
-  const reads = () => server.log.filter((line) => line.includes('"step":"recv"')).length;
-  const { promise: late, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, PATIENCE_MS);
-  const isRead = await Promise.race([server.find(() => reads() >= times || undefined), late]);
-  clearTimeout(timer);
-  if (!isRead) throw new Error(`The server's log does not show recv number ${times}`);
+  await using server = await Process.main(...TRACED);
+  const log: string[] = [];
+  const readUpTo = async (words: string) => void log.push(...await server.stderr.upTo(words));
+  const client = await Client.connect("127.0.0.1", server.port, PATIENCE_MS);
+  await client.receive(PATIENCE_MS);
+  await act(client, () => readUpTo('"step":"recv"'));
+  client.closeWrite();
+  await client.untilEnd(PATIENCE_MS);
+  client.close();
+  await readUpTo('"by":"server"');
+  return await draw(readLog(log.join("\n")));
 }
 
 /** Runs the command line. */

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { ROOT } from "./config.ts";
+import { ROOT, serverFlags } from "./config.ts";
 
 /** How a program is started. */
 export interface ProcessOptions {
@@ -32,7 +32,7 @@ export interface Ended {
  * A running program; disposing of it ends it.
  *
  * ```ts
- * await using server = await Process.server(Deno.execPath(), ["run", "--allow-net", "main.ts"]);
+ * await using server = await Process.main("--backlog", "1");
  * const client = await Client.connect("127.0.0.1", server.port, 1000);
  * ```
  */
@@ -59,6 +59,17 @@ export class Process implements AsyncDisposable {
     this.stdout = new Lines(this.child.stdout);
     this.stderr = new Lines(this.child.stderr);
     if (options.input !== undefined) this.#type(options.input);
+  }
+
+  /**
+   * Starts the project's own server, on a free port unless the options name one.
+   *
+   * @throws {Error} As {@linkcode Process.server} does.
+   */
+  static async main(...options: string[]): Promise<Process> {
+    const flags = ["--quiet", ...await serverFlags(), "--allow-net"];
+    const args = ["run", ...flags, "main.ts", "--port=0", ...options];
+    return await Process.server(Deno.execPath(), args);
   }
 
   /**
@@ -138,17 +149,27 @@ export class Lines {
   }
 
   /**
-   * The next line that this text is in.
+   * The next line that this text is in. Those before it are dropped.
+   *
+   * @throws {Error} As {@linkcode upTo} does.
+   */
+  async until(text: string): Promise<string> {
+    const lines = await this.upTo(text);
+    return lines[lines.length - 1];
+  }
+
+  /**
+   * The next lines, up to the one that this text is in.
    *
    * @throws {Error} When the output ends before; the message has the lines that came instead.
    */
-  async until(text: string): Promise<string> {
-    const seen: string[] = [];
+  async upTo(text: string): Promise<string[]> {
+    const lines: string[] = [];
     for (let line; (line = await this.next()) !== undefined;) {
-      if (line.includes(text)) return line;
-      seen.push(line);
+      lines.push(line);
+      if (line.includes(text)) return lines;
     }
-    throw new Error(`ended without "${text}": ${seen.join("\n")}`);
+    throw new Error(`ended without "${text}": ${lines.join("\n")}`);
   }
 
   /** All that is still to come. */
