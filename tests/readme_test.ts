@@ -21,10 +21,13 @@ import {
 /** The pages that people read, by their paths in the project. */
 const PAGES = [
   "README.md",
+  "CHANGELOG.md",
+  "CONTRIBUTING.md",
   "docs/grading.md",
   "docs/operating.md",
   "docs/protocol.md",
   "lab/README.md",
+  "tools/README.md",
 ];
 
 /** The path and the text of each page. */
