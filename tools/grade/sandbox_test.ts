@@ -47,6 +47,7 @@ const DEEDS_TO_GRADER = [
   "kills its parent",
   "kills all",
   "finds files",
+  "writes programs",
   "floods the grader",
   "forges",
   "mounts more",
