@@ -1,26 +1,56 @@
 """What the client of lab 2 says and hears. client.py has the socket."""
 
-import pickle
+import os
 import socket
 import sys
+
+try:
+    import readline  # with it, input() understands the arrow keys. On Windows it does without
+except ImportError:
+    pass
 
 ACKNOWLEDGEMENT = 1
 PATIENCE_SECONDS = 1  # without a greeting, until we say why that may be
 ANSWER_SECONDS = 10  # for the acknowledgement
 MAX_INTEGER = 2**64 - 1  # MessagePack has no larger one
+MAX_DIGITS = 20  # of such an integer
+
+ESCAPE = "\x1b"  # the code of an arrow key, or of a paste, begins with it
+TYPOGRAPHIC = "“”„«»‐‑‒–—―−"  # what text programs and phones write for " and -
+PARTS_OF_NAMES = "\u00a0\u3000\u200c\u200d"  # spaces and joiners, unprintable for Python
+BROKEN_LETTER = "a part of a letter is missing, or the terminal is not set to UTF-8"
 
 
 class LabError(Exception):
     """What went wrong, in words for the person at the terminal."""
 
 
-def check_pickle():
-    """Raises a LabError if `import pickle` has not found the file beside this one."""
-    if not hasattr(pickle, "IS_MESSAGEPACK"):
-        raise LabError(
-            "This is Python's own pickle: put the lab's pickle.py beside client.py, and run "
-            "client.py in a terminal, not in IDLE"
-        )
+def fault_of(text):
+    """What is wrong with a text that was typed or pasted; "" if nothing is."""
+    for letter in text:
+        if letter == ESCAPE:
+            return "a key such as an arrow, or a paste, has left its code in it"
+        if "\ud800" <= letter <= "\udfff":  # Python's sign for a byte that is no letter
+            return BROKEN_LETTER
+        if letter in TYPOGRAPHIC:
+            return "it has %s, which is not the \" or the - of the keyboard" % letter
+        if not letter.isprintable() and letter not in PARTS_OF_NAMES:
+            return "it has a sign that cannot be seen (%a)" % letter
+    if text.startswith('"'):
+        return "it is in quotes, which only the command line needs"
+    return ""
+
+
+def fault_of_words(words):
+    """What is wrong with the words on the command line; "" if nothing is."""
+    for word in words:
+        if fault_of(word):
+            return "%a cannot be taken: %s" % (word[:40], fault_of(word))
+    is_name_split = len(words) == 2 and " " not in words[0]
+    is_id_a_name = len(words) == 3 and not any(letter.isdigit() for letter in words[2])
+    if len(words) > 3 or is_name_split or is_id_a_name:
+        return 'write a name in quotes, and an id with digits: "Alice Brown" abrown 123456789'
+    return ""
 
 
 class ClientHelper:
@@ -39,20 +69,36 @@ class ClientHelper:
         }
 
     def ask(self, question):
-        """Asks until there is an answer. Standard output is for the lab's two lines only."""
-        answer = ""
-        while not answer:
-            print(question + ": ", end="", file=sys.stderr, flush=True)
+        """Asks until there is an answer, and one that is a text."""
+        while True:
             try:
-                answer = input().strip()
-            except EOFError:
+                answer = self.read_line(question + ": ").strip()
+                fault = fault_of(answer)
+            except UnicodeDecodeError:
+                fault = BROKEN_LETTER
+            except (EOFError, OSError, RuntimeError):  # nobody is there who could answer
                 raise LabError("\nNo answer: type it, or write it behind client.py") from None
-        return answer
+            if fault:
+                print("Type it once more: %s." % fault, file=sys.stderr)
+            elif answer:
+                return answer
+
+    def read_line(self, question):
+        """What is typed in answer. If standard output is a file, it gets the lab's two lines only.
+
+        readline has to know the question: it writes it again when the cursor moves.
+        """
+        if os.isatty(0) and os.isatty(1):
+            return input(question)
+        print(question, end="", file=sys.stderr, flush=True)
+        return input()
 
     def read_sid(self, text):
         """The student id: an int, or the text itself if it is none, such as 00123 or A-17."""
-        is_number = text.isdecimal() and str(int(text)) == text and int(text) <= MAX_INTEGER
-        return int(text) if is_number else text
+        if not text.isdecimal() or len(text) > MAX_DIGITS:
+            return text
+        is_exact = str(int(text)) == text and int(text) <= MAX_INTEGER
+        return int(text) if is_exact else text
 
     def run(self, student, host, port):
         """Is greeted, sends the request, and waits for the acknowledgement."""
@@ -78,8 +124,6 @@ class ClientHelper:
             self.client.send(student)
         except OSError:
             pass  # it has closed; what it said before that can still be read
-        except pickle.PicklingError as error:
-            raise LabError("This cannot be sent: %s" % error) from None
 
     def wait_for_acknowledgement(self):
         """Waits for the server's 1."""
@@ -98,14 +142,14 @@ class ClientHelper:
             reason = "it has the request, but is silent for %d s" % ANSWER_SECONDS
         except OSError as error:
             reason = "the connection broke (%s). Its own terminal says why" % error.strerror
-        except pickle.UnpicklingError as error:
+        except ValueError as error:  # an UnpicklingError is one
             reason = "what it sent cannot be read: %s" % error
         raise LabError("No %s from the server: %s" % (what, reason))
 
     def fail_because_of(self, value, what):
         """Raises a LabError about a value that came in the place of the right one."""
         if isinstance(value, dict) and "error" in value:
-            raise LabError("The server refused: " + self.printable(value["error"]))
+            raise LabError("The server refused: " + self.printable(value["error"])[:500])
         words = self.printable(value)[:200]
         raise LabError("This is not the lab's server: its %s is %s" % (what, words))
 
