@@ -102,17 +102,25 @@ pythonTest("lab/client.py asks for what is not given, on standard error", async 
 /** What a server of a test does with its client. */
 type Serve = (conn: Deno.TcpConn) => Promise<void>;
 
-/** Serves one client in this way, and returns what the client did. */
-async function serveOne(serve: Serve, client: (port: number) => Promise<Result>): Promise<Result> {
+/** What runs a client, or several, at this port. */
+type RunClient = (port: number) => Promise<Result>;
+
+/** Serves so many clients in this way, and returns what they did. */
+async function serveClients(count: number, serve: Serve, client: RunClient): Promise<Result> {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const serving = (async () => {
-    using conn = await listener.accept();
-    await serve(conn);
+    for (let served = 0; served < count; served++) {
+      using conn = await listener.accept();
+      await serve(conn);
+    }
   })();
   const result = await client(listener.addr.port);
   await serving;
   return result;
 }
+
+/** Serves one client in this way, and returns what it did. */
+const serveOne = (serve: Serve, client: RunClient) => serveClients(1, serve, client);
 
 const GREETING = encode({ clientid: 5 });
 const REAL_GREETING = Uint8Array.fromHex("80049514000000000000007d94");
@@ -176,19 +184,16 @@ async function failsWithUnknownMachine(python: Python, folder: Folder): Promise<
 
 async function failsWithLongRequest(python: Python, folder: Folder): Promise<void> {
   await using server = await Server.startOurs();
-  const result = await runClient(python, folder, server.port, ["A".repeat(5000), "a", "1"]);
-  assertFailed(result, /^The server refused: .*4096/);
+  for (const args of [["A".repeat(5000), "a", "1"], ["Alice", "a", "9".repeat(5000)]]) {
+    const result = await runClient(python, folder, server.port, args);
+    assertFailed(result, /^The server refused: .*4096/);
+  }
 }
 
 async function failsWithoutInput(python: Python, folder: Folder): Promise<void> {
   const { code, err } = await runClient(python, folder, 1, []);
   const lines = err.trimEnd().split("\n"); // the question is the first
   assertEquals([code, lines.length], [1, 2], err);
-}
-
-async function failsWithImpossiblePort(python: Python, folder: Folder): Promise<void> {
-  const { code, err } = await runClient(python, folder, 70000);
-  assertEquals([code, /must be a number from 1 to 65535/.test(err)], [2, true], err);
 }
 
 pythonTest("lab/client.py: each failure is one line, and status 1", async (python, t) => {
@@ -201,20 +206,107 @@ pythonTest("lab/client.py: each failure is one line, and status 1", async (pytho
     "a machine that does not exist": failsWithUnknownMachine,
     "a request that our server refuses": failsWithLongRequest,
     "no answer to a question": failsWithoutInput,
-    "an option that there is not: status 2": failsWithImpossiblePort,
   };
   for (const [name, fails] of Object.entries(others)) {
     await t.step(name, () => fails(python, folder));
   }
 });
 
+/** Command lines that are wrong, and what is said about them. */
+const WRONG_COMMANDS: [args: string[], words: RegExp][] = [
+  [["Alice", "Brown"], /write a name in quotes/],
+  [["Alice", "Brown", "abrown"], /an id with digits/],
+  [["Alice", "Brown", "abrown", "123456789"], /write a name in quotes/],
+  [["“Alice", "Brown”", "abrown", "123456789"], /it has “, which is not the "/],
+  [["—port", "12000"], /it has —, which is not the " or the -/],
+  [["Ana\x1b[D", "ab", "1"], /'Ana\\x1b\[D' cannot be taken: a key such as an arrow/],
+  [["Ana", "ab", "\u200e1"], /a sign that cannot be seen \('\\u200e'\)/],
+  [["--host", "\u200e127.0.0.1"], /must be a name or an address, .*'\\u200e127\.0\.0\.1'/],
+  [["--host", "127.0.0.1/12000"], /the port stands behind --port/],
+  [["--host", "127.0.0.1:12000"], /the port stands behind --port/],
+  [["--host", ""], /must be a name or an address/],
+  [["--port", "70000"], /must be a number from 1 to 65535/],
+  [["--port", "9".repeat(5000)], /must be a number from 1 to 65535, not '9{40}'\n/],
+];
+
+pythonTest(
+  "lab/client.py says what is wrong with a command, and connects to nobody",
+  async (python) => {
+    await using folder = await Folder.handOut();
+    for (const [args, words] of WRONG_COMMANDS) {
+      const { code, out, err } = await run(python.program, [folder.file("client.py"), ...args]);
+      assertEquals([code, out, err.split("\n").length, words.test(err)], [2, "", 3, true], err);
+    }
+  },
+);
+
+function hasIPv6(): boolean {
+  try {
+    Deno.listen({ hostname: "::1", port: 0 }).close();
+    return true;
+  } catch { // A container, for example, may be without.
+    return false;
+  }
+}
+
+pythonTest("lab/client.py finds a server at an IPv6 address, and at a name", async (python) => {
+  await using folder = await Folder.handOut();
+  for (const host of hasIPv6() ? ["::1", "localhost"] : ["localhost"]) {
+    await using server = await Server.startOurs("--host", host);
+    const result = await runClient(python, folder, server.port, ["--host", host, ...ALICE]);
+    assertEquals([result.code, result.err], [0, ""]);
+  }
+});
+
+if (Deno.build.os !== "windows") { // which has no pseudo-terminals
+  pythonTest("lab/client.py: what people type and paste at a terminal", (python) => {
+    const names = ["pickle.py", "client.py", "clienthelper.py"];
+    return passes(python, "typing_test.py", ...names.map((name) => new URL(name, LAB)));
+  });
+}
+
 pythonTest("lab/ without its pickle.py: both ends say so", async (python) => {
   const names = ["client.py", "clienthelper.py", "server.py"];
   await using folder = await Folder.with(...names.map((name) => new URL(name, LAB)));
-  const words = "This is Python's own pickle: put the lab's pickle\\.py beside ";
-  assertFailed(await runClient(python, folder, 1), new RegExp(words + "client\\.py"));
-  const server = await run(python.program, [folder.file("server.py")]);
-  assertFailed(server, new RegExp(words + "server\\.py"));
+  const words = /^This is Python's own pickle: .*pickle\.py /;
+  assertFailed(await runClient(python, folder, 1), words);
+  assertFailed(await run(python.program, [folder.file("server.py")]), words);
+});
+
+/** Ways to start Python such that it does not look into the folder of the program. */
+const BLIND: [option: string, oldest: number][] = [["-I", 6], ["-P", 11]];
+
+pythonTest("lab/client.py where Python does not look beside it: it says so", async (python) => {
+  await using folder = await Folder.handOut();
+  for (const [option, oldest] of BLIND) {
+    if (Number(python.version.split(".")[1]) < oldest) continue;
+    const result = await run(python.program, [option, folder.file("client.py"), ...ALICE]);
+    assertFailed(result, /this Python does not look there \(python3 -I, PYTHONSAFEPATH\)/);
+  }
+});
+
+/** A debugger that has loaded Python's own pickle, and runs the client twice in one process. */
+const DEBUGGER = `
+import pickle, runpy, sys
+folder = sys.argv.pop(1)
+sys.path.insert(0, folder)
+for _ in range(2):
+    try:
+        runpy.run_path(folder + "/client.py", run_name="__main__")
+    except SystemExit as end:
+        print(end.code, file=sys.stderr)
+`;
+
+pythonTest("lab/client.py under a debugger that has loaded Python's own pickle", async (python) => {
+  await using folder = await Folder.handOut();
+  const debug = (port: number) =>
+    run(python.program, ["-c", DEBUGGER, folder.path, "--port", String(port), ...ALICE]);
+  await using server = await Server.startOurs();
+  const { out, err } = await debug(server.port);
+  assertEquals(err, "0\n0\n");
+  assertEquals(out.match(/you passed the test/g)?.length, 2, out);
+  const refused = await serveClients(2, answering(new Uint8Array([0xc1])), debug);
+  assert(/^(No greeting .* cannot be read: .*\n1\n){2}$/.test(refused.err), refused.err);
 });
 
 pythonTest("lab/client.py: a message in pieces; a server that closes at once", async (python) => {
