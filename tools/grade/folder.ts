@@ -7,6 +7,7 @@
 import { lstatSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, relative } from "node:path";
+import { printable } from "../shared/text.ts";
 import { isWithin } from "./installation.ts";
 import type { Submission } from "./submission.ts";
 
@@ -35,12 +36,14 @@ export function codeElsewhere(
   submission: Submission,
   all: readonly Submission[],
 ): string | undefined {
-  const { folder } = submission;
+  const { command, folder } = submission;
   let common = all.length === 1 ? dirname(folder) : folder;
   while (!all.every((one) => isWithin(one.folder, [common]))) common = dirname(common);
   const ownFolder = join(realpathSync(common), relative(common, folder));
-  const real = realpathSync(scriptOf(submission));
-  return isWithin(real, [ownFolder]) ? undefined : real;
+  const files = command.filter((word) => dirname(word) === folder);
+  const real = [folder, ...files].map((path) => realpathSync(path));
+  const elsewhere = real.find((path) => !isWithin(path, [ownFolder]));
+  return elsewhere && printable(elsewhere);
 }
 
 /** The entries of a folder that are left when the smaller ones have been copied. */
@@ -79,11 +82,12 @@ export function warningsAbout(submissions: readonly Submission[]): string[] {
   const personal = personalFolders();
   const warnings = all.flatMap((submission) => {
     const { folder, name } = submission;
+    const path = printable(folder);
     if (sharesFolder(submission, all)) {
-      return `There are several submissions in ${folder}: each sees its own file alone`;
+      return `There are several submissions in ${path}: each sees its own file alone`;
     }
     if (!personal.includes(folder)) return [];
-    return `${name} can read all that is in ${folder}: put it into a folder of its own`;
+    return `${name} can read all that is in ${path}: put it into a folder of its own`;
   });
   return [...new Set(warnings)];
 }

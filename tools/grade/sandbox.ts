@@ -7,6 +7,7 @@
 
 import { fileURLToPath } from "node:url";
 import { ROOT, TOOLS_FLAGS } from "../shared/config.ts";
+import { printable } from "../shared/text.ts";
 import type { Experiment } from "./experiment.ts";
 import { largeEntries, sharesFolder } from "./folder.ts";
 import { EXPERIMENT_MS, MAX_ANSWER_LENGTH } from "./limits.ts";
@@ -70,7 +71,7 @@ const APPARMOR_ADVICE =
   "sudo systemctl reload apparmor";
 
 function reasonOf(errors: string): string {
-  const [reason] = errors.trim().split("\n");
+  const reason = printable(errors.trim().split("\n")[0]);
   return APPARMOR_ERROR.test(reason) ? `${reason}; ${APPARMOR_ADVICE}` : reason;
 }
 

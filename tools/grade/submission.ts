@@ -9,12 +9,13 @@ import { globSync, type Stats, statSync } from "node:fs";
 import { delimiter, dirname, extname, resolve } from "node:path";
 import { namesOf } from "./names.ts";
 import { UsageError } from "./outcome.ts";
+import { printable } from "../shared/text.ts";
 
 /** One server to grade. */
 export interface Submission {
   /** What differs between its path and those of the others. */
   readonly name: string;
-  /** The path of its script as it stands in the command, or the whole command. */
+  /** The path of its script as it stands in the command, or the whole command, for people. */
   readonly path: string;
   /** The program and its arguments; files have their absolute paths. Empty: it runs already. */
   readonly command: string[];
@@ -134,5 +135,6 @@ function submissionOf(words: string[], path: string, name: string): Submission {
   const isOwn = /[\\/]/.test(words[0]) && !args.some(isFile);
   const script = isOwn ? program : args.findLast(isFile);
   const command = [/[\\/]/.test(words[0]) ? program : words[0], ...args];
-  return { name, path, command, folder: script ? dirname(script) : Deno.cwd() };
+  const folder = script ? dirname(script) : Deno.cwd();
+  return { name, path: printable(path), command, folder };
 }
