@@ -34,6 +34,430 @@ export type { LevelName, Logger };
 
 // ---------------------------------------------------------------------- listen and accept --
 
+/**
+ * Starts the iterative server: one client at a time, in the order in which they came.
+ *
+ * ```ts
+ * const server = serve({ port: 0, onRequests: (students) => console.log(students) });
+ * console.log(server.addr.port);
+ * await server.finished;
+ * ```
+ *
+ * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
+ */
+export function serve(options: ServeOptions = {}): LabServer {
+  const {
+    hostname = DEFAULTS.hostname,
+    port = DEFAULTS.port,
+    backlog = DEFAULTS.backlog,
+    signal = new AbortController().signal,
+    onListen = printListening,
+  } = options;
+  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
+  const addr = listener.addr as Deno.NetAddr;
+  try {
+    onListen(addr);
+  } catch (error) {
+    listener.close(); // Otherwise nobody could use the port any more.
+    throw error;
+  }
+  return { addr, finished: acceptClients(listener, createContext(options, signal)) };
+}
+
+/** The first pause after a failed accept, in ms. Each further one is twice as long. */
+const FIRST_PAUSE_MS = 5;
+/** The longest pause after a failed accept, in ms. */
+const LONGEST_PAUSE_MS = 1000;
+
+// Serves one client after the other, until the server is told to stop. Meanwhile the other clients
+// wait in the kernel's queue. Each turn of `for await` is one accept. That loop can end in three
+// ways:
+//
+// - The listener was closed, since the server is told to stop: the loop ends without an error.
+// - An accept has failed: the loop throws, but the listener is still open. We begin the loop again.
+// - Its body has thrown: then JavaScript closes the listener. So Session.run must never throw.
+async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
+  const served: Served = { clients: 0, requests: 0 };
+  const { signal } = context;
+  let session: Session | undefined; // the visit of the current client
+  let pauseMs = FIRST_PAUSE_MS;
+  const stop = () => {
+    listener.close();
+    session?.stop();
+  };
+  signal.addEventListener("abort", stop);
+  if (signal.aborted) stop();
+  while (!signal.aborted) {
+    try {
+      for await (const conn of listener) {
+        pauseMs = FIRST_PAUSE_MS;
+        session = new Session(conn, context);
+        const requests = await session.run();
+        if (requests > 0) served.clients++;
+        served.requests += requests;
+      }
+    } catch (error) {
+      pauseMs = await recover(error as Error, pauseMs, context);
+    }
+  }
+  context.waiting.stopClock();
+  return served;
+}
+
+// After a failed accept. Returns the pause for the next failure, in ms.
+async function recover(error: Error, pauseMs: number, { log }: Context): Promise<number> {
+  if (isAboutOneClient(error)) {
+    log("debug", `A client was gone before its turn: ${error.message}`, { event: "gone" });
+    return pauseMs;
+  }
+  // The system lacks something, such as open files. It may have it again after a while.
+  log("error", `No accept, next try in ${pauseMs} ms: ${error.message}`, { event: "accept" });
+  await delay(pauseMs);
+  return Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+}
+
+// Whether an accept has failed because this client is gone, while the listener is all right. EINVAL
+// is what macOS says then.
+function isAboutOneClient(error: Error): boolean {
+  return ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"].includes(codeOf(error));
+}
+
+// --------------------------------------------------- how a visit can end, and how to wait --
+
+/** Why a visit has ended, or a command cannot be carried out. */
+export class Fault extends Error {
+  /** `event` is for programs, `message` for people. A message may quote a client, so it is cut. */
+  constructor(readonly event: string, message: string) {
+    super(message.slice(0, MAX_FAULT_LENGTH));
+  }
+}
+
+/** The longest message of a {@linkcode Fault}, in characters. */
+const MAX_FAULT_LENGTH = 400;
+
+/**
+ * The ends of a visit of which the client is told nothing, by the event of their Fault; and the
+ * level of their record. After every other Fault the client is sent `{"error": ...}`, and the record
+ * is a warning; only a fault of the server itself is an error.
+ */
+const SILENT_ENDS: Record<string, Level> = {
+  closed: "debug", // it has closed after a request
+  left: "info", // it has closed and had sent nothing
+  idle: "info", // it was silent after its answer
+  reset: "warn", // the connection is broken
+  stalled: "warn", // it does not read its answers
+};
+
+/** How often the clock ticks, in ms. */
+const TICK_MS = 50;
+/** So many ticks later a limit is over: what has come in time must be read before. */
+const SPARE_TICKS = 2;
+
+/** What a limit is for: for the whole visit, or for what the client has to do now. */
+type Scope = "turn" | "step";
+
+/** A limit that counts, and the number of the tick at which it is over. */
+interface Deadline {
+  readonly limit?: Limit;
+  readonly endTick: number;
+}
+
+const NO_DEADLINE: Deadline = { endTick: Infinity };
+
+/**
+ * Waits for what the other side does, with limits. `begin` says which limit counts from now on. A
+ * wait in `until` then gives its result, or it throws the Fault of a limit that is over.
+ *
+ * Time is counted in ticks of a clock, and not by the time of day: while the whole process is paused
+ * (by ^Z, or in a laptop that sleeps) the clock does not tick, and the client is not to blame.
+ */
+class Waiting {
+  #ticks = 0;
+  #tickedAt = performance.now(); // the last time, in ms
+  #deadlines = { turn: NO_DEADLINE, step: NO_DEADLINE };
+  #interrupt: (fault: Fault) => void = () => {}; // ends the wait that is under way
+  readonly #clock = setInterval(() => this.#tick(), TICK_MS);
+
+  stopClock(): void {
+    clearInterval(this.#clock);
+  }
+
+  /** From now on this limit counts, in the place of the one that counted for this scope. */
+  begin(scope: Scope, limit: Limit): void {
+    const endTick = this.#ticks + Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
+    this.#deadlines[scope] = { limit, endTick: limit.ms === 0 ? Infinity : endTick };
+  }
+
+  /** From now on no limit counts. */
+  clear(): void {
+    this.#deadlines = { turn: NO_DEADLINE, step: NO_DEADLINE };
+  }
+
+  /** The limit that counts for this scope. */
+  limitOf(scope: Scope): Limit | undefined {
+    return this.#deadlines[scope].limit;
+  }
+
+  /** Gives the result of the operation, or throws the Fault of a limit that is over before. */
+  until<T>(operation: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => { // Only the first call of one of the two counts.
+      this.#interrupt = reject;
+      operation.then(resolve, reject);
+      this.#checkDeadlines(); // A limit may have passed while nobody waited.
+    });
+  }
+
+  /**
+   * Whether the clock should have ticked by now. A client that sends without end makes it late: each
+   * read is done at once, and then JavaScript comes to no timer and to no signal until it has to
+   * wait for something.
+   */
+  isLate(): boolean {
+    return performance.now() - this.#tickedAt > TICK_MS;
+  }
+
+  #tick(): void {
+    this.#ticks++;
+    this.#tickedAt = performance.now();
+    this.#checkDeadlines();
+  }
+
+  #checkDeadlines(): void {
+    for (const { limit, endTick } of [this.#deadlines.step, this.#deadlines.turn]) {
+      if (limit && this.#ticks >= endTick) this.#interrupt(new Fault(limit.event, limit.text));
+    }
+  }
+}
+
+// ------------------------------------------------------------------ the visit of one client --
+
+/** How long the first answer waits if the client has sent before it was greeted, in ms. */
+const EARLY_MS = 20;
+/** The lab's answer to a request. */
+const ACKNOWLEDGEMENT = 1;
+
+/** What one read brings. `null` is the end of the stream: the other side sends no more. */
+type Bytes = Uint8Array | null;
+
+/** The visit of one client, from accept to close. */
+class Session {
+  #requests = 0; // that were printed
+  #reads = 0; // that have brought something
+  readonly #log: ClientLog;
+  readonly #framer: Framer;
+
+  // `readonly` before a parameter makes it a field of the object.
+  constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
+    this.#log = new ClientLog(conn, context);
+    this.#framer = new Framer(context.maxMessageBytes, context.buffer);
+  }
+
+  // The steps of the lab. Returns how many requests were printed. Everything that goes wrong, and
+  // each limit that is over, is an exception at the place that waits, and is caught here.
+  async run(): Promise<number> {
+    const { waiting, limits, signal } = this.context;
+    try {
+      this.#log.trace(() => ({ step: "accepted", text: "accepted" })); // At level DEBUG it is logged.
+      waiting.begin("turn", limits.turn);
+      waiting.begin("step", limits.request);
+      if (signal.aborted) this.stop(); // The server was told to stop after the accept.
+      let bytes = await this.#greet();
+      while (bytes !== null) {
+        await this.#answer(bytes);
+        bytes = await this.#receive();
+      }
+      this.#checkEnd();
+    } catch (error) {
+      await this.#end(this.#faultOf(error));
+    } finally {
+      waiting.clear();
+      this.conn.close();
+      this.#log.trace(() => ({ step: "closed", text: "closed by the server", by: "server" }));
+    }
+    return this.#requests;
+  }
+
+  /** The server is told to stop. A client that has its answer and is silent has nothing to finish. */
+  stop(): void {
+    const { waiting, limits } = this.context;
+    const step = waiting.limitOf("step");
+    if (step === limits.silence) waiting.begin("step", limits.noGrace);
+    if (step !== limits.request && step !== limits.unread) return;
+    waiting.begin("turn", limits.grace);
+    this.#log.report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
+  }
+
+  // Step 1. Most clients expect one message from each recv. A client that sends its request before
+  // it reads the greeting could get the greeting and the answer in one recv, and fail. To find out
+  // whether it has done so, we begin to read before we greet. If something has come by the time the
+  // greeting is sent, the answer waits for EARLY_MS.
+  async #greet(): Promise<Bytes> {
+    let isGreeted = false;
+    let isEarly = false;
+    this.conn.setNoDelay(); // Nagle's algorithm off: each answer leaves at once.
+    const reading = this.#framer.read(this.conn).then((bytes) => {
+      isEarly = !isGreeted;
+      return bytes;
+    });
+    const greeting = this.#write({ clientid: this.conn.remoteAddr.port }).then(() => {
+      isGreeted = true;
+    });
+    const [bytes] = await this.context.waiting.until(Promise.all([reading, greeting]));
+    if (isEarly) await delay(EARLY_MS);
+    return this.#note(bytes);
+  }
+
+  // Step 2, for the rest of a request or for a further one.
+  async #receive(): Promise<Bytes> {
+    const { waiting, limits } = this.context;
+    if (waiting.isLate()) await delay(0); // Now timers and signals have their turn.
+    const isNewRequest = this.#framer.pending().length === 0;
+    const bytes = await waiting.until(this.#framer.read(this.conn));
+    if (isNewRequest) waiting.begin("step", limits.request);
+    return this.#note(bytes);
+  }
+
+  #note(bytes: Bytes): Bytes {
+    if (bytes !== null) this.#reads++;
+    this.#log.trace(() => describeRead(bytes));
+    return bytes;
+  }
+
+  // Step 3. The framer keeps what each read brings; `bytes` is what the last one has brought. All
+  // good requests are printed, then acknowledged; only then comes the error about a wrong one behind
+  // them. If that is in the first read, its bytes may show that this is no client of the lab.
+  async #answer(bytes: Uint8Array): Promise<void> {
+    const { students, fault } = this.#takeRequests();
+    if (students.length > 0) {
+      this.#print(students);
+      await this.#acknowledge(students.length);
+    }
+    if (fault === undefined) return;
+    const stranger = this.#reads === 1 ? recognize(bytes) : undefined;
+    throw stranger === undefined ? fault : new Fault("stranger", stranger);
+  }
+
+  // Takes all whole requests out of what has come, up to the first fault.
+  #takeRequests(): { students: Student[]; fault?: unknown } {
+    const students: Student[] = [];
+    try {
+      let message = this.#framer.next();
+      while (message !== undefined) {
+        students.push(this.#parse(message));
+        message = this.#framer.next();
+      }
+      return { students };
+    } catch (fault) {
+      return { students, fault };
+    }
+  }
+
+  #parse(message: Uint8Array<ArrayBuffer>): Student {
+    const value = decodeMessage(message);
+    this.#log.trace(() => describeValue("received", message, value));
+    return parseRequest(message, value);
+  }
+
+  // A request whose line could not be printed is not acknowledged.
+  #print(students: Student[]): void {
+    try {
+      this.context.onRequests(students, this.#log.client);
+    } catch (error) {
+      throw bugOf(error);
+    }
+    this.#requests += students.length;
+  }
+
+  // The acknowledgements of requests that came together go out together, in one write.
+  async #acknowledge(count: number): Promise<void> {
+    const { waiting, limits, signal } = this.context;
+    waiting.begin("step", limits.unread);
+    await waiting.until(this.#write(ACKNOWLEDGEMENT, count));
+    const hasNextBegun = this.#framer.pending().length > 0;
+    if (hasNextBegun) waiting.begin("step", limits.request);
+    else waiting.begin("step", signal.aborted ? limits.noGrace : limits.silence);
+  }
+
+  // Sends a value so many times. The kernel may take a part of the bytes at a time.
+  async #write(value: Value, times = 1): Promise<void> {
+    const bytes = repeat(encode(value), times);
+    this.#log.trace(() => describeValue("send", bytes, value, times));
+    let sent = 0;
+    while (sent < bytes.length) sent += await this.conn.write(bytes.subarray(sent));
+  }
+
+  // Step 4. The client has closed, or it sends no more. That may be in the middle of a request.
+  #checkEnd(): void {
+    const rest = this.#framer.pending().length;
+    if (rest > 0) {
+      throw new Fault("truncated", `the client closed after ${plural(rest, "byte")} of a message`);
+    }
+    if (this.#reads === 0) throw new Fault("left", LEFT_TEXT);
+    this.#log.report("debug", "closed", "closed by the client");
+  }
+
+  // An exception has ended the visit. An error of the system comes from the connection.
+  #faultOf(error: unknown): Fault {
+    if (error instanceof Fault) {
+      if (error.event !== "timeout") return error;
+      const came = plural(this.#framer.pending().length, "byte");
+      return new Fault("timeout", `${error.message}, ${came} came (server: --request-timeout)`);
+    }
+    if (codeOf(error) === "") return bugOf(error);
+    if (this.#reads === 0) return new Fault("left", LEFT_TEXT);
+    return new Fault("reset", `${BROKEN_TEXT} (${error})`);
+  }
+
+  // Reports the fault, and tells the client if it is to be told.
+  async #end(fault: Fault): Promise<void> {
+    const { event, message } = fault;
+    const level = event === "bug" ? "error" : "warn";
+    this.#log.report(SILENT_ENDS[event] ?? level, event, message);
+    if (event in SILENT_ENDS) return;
+    const { waiting, limits } = this.context;
+    waiting.clear();
+    waiting.begin("step", limits.linger);
+    try {
+      await waiting.until(this.#tell(fault));
+    } catch {
+      // The client is gone, or it has not closed in time.
+    }
+  }
+
+  // The two directions of a connection end independently. We end ours, so that the client finds the
+  // end of the stream behind the error. But we do not close yet: as long as bytes of the client are
+  // unread, a close makes the kernel send a reset, and the client could lose the error. So we read
+  // and drop what it still sends, until it closes. This is called a lingering close.
+  async #tell({ event, message }: Fault): Promise<void> {
+    const { buffer, waiting } = this.context;
+    await this.#write({ error: event === "bug" ? BUG_TEXT : message });
+    await this.conn.closeWrite();
+    let count: number | null = event === "truncated" ? null : 0; // After it, nothing comes.
+    while (count !== null) {
+      if (waiting.isLate()) await delay(0);
+      count = await this.conn.read(buffer);
+      this.#log.trace(() => describeRead(count === null ? null : buffer.subarray(0, count)));
+    }
+  }
+}
+const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
+  "it uses Python's pickle: put the lab's pickle.py beside it";
+const BROKEN_TEXT = "the client broke the connection: it crashed, or closed with something unread";
+const BUG_TEXT = "the server has failed, not you";
+
+function bugOf(error: unknown): Fault {
+  return new Fault("bug", `a fault of the server: ${inspectLine(error)}`);
+}
+
+function repeat(bytes: Uint8Array, times: number): Uint8Array {
+  if (times === 1) return bytes;
+  const all = new Uint8Array(bytes.length * times);
+  for (let i = 0; i < times; i++) all.set(bytes, i * bytes.length);
+  return all;
+}
+
+// ------------------------------------------------- options, limits, and what all visits share --
+
 /** What a client sends in step 2 of the lab. */
 export interface Student {
   /** The student's name. */
@@ -101,117 +525,6 @@ export interface LabServer {
   readonly finished: Promise<Served>;
 }
 
-/**
- * Starts the iterative server: one client at a time, in the order in which they came.
- *
- * ```ts
- * const server = serve({ port: 0, onRequests: (students) => console.log(students) });
- * console.log(server.addr.port);
- * await server.finished;
- * ```
- *
- * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
- */
-export function serve(options: ServeOptions = {}): LabServer {
-  const {
-    hostname = DEFAULTS.hostname,
-    port = DEFAULTS.port,
-    backlog = DEFAULTS.backlog,
-    signal = new AbortController().signal,
-    onListen = printListening,
-  } = options;
-  const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
-  const addr = listener.addr as Deno.NetAddr;
-  try {
-    onListen(addr);
-  } catch (error) {
-    listener.close(); // Otherwise nobody could use the port any more.
-    throw error;
-  }
-  return { addr, finished: acceptClients(listener, createContext(options, signal)) };
-}
-
-/** The first pause after a failed accept, in ms. Each further one is twice as long. */
-const FIRST_PAUSE_MS = 5;
-/** The longest pause after a failed accept, in ms. */
-const LONGEST_PAUSE_MS = 1000;
-
-// Serves one client after the other, until the server is told to stop. Meanwhile the other clients
-// wait in the kernel's queue. Each turn of `for await` is one accept. That loop can end in three
-// ways:
-//
-// - The listener was closed, since the server is told to stop: the loop ends without an error.
-// - An accept has failed: the loop throws, but the listener is still open. We begin the loop again.
-// - Its body has thrown: then JavaScript closes the listener. So Session.run must never throw.
-async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
-  const served: Served = { clients: 0, requests: 0 };
-  let session: Session | undefined; // the visit of the current client
-  let pauseMs = FIRST_PAUSE_MS;
-  whenAborted(context.signal, () => {
-    listener.close();
-    session?.stop();
-  });
-  while (!context.signal.aborted) {
-    try {
-      for await (const conn of listener) {
-        pauseMs = FIRST_PAUSE_MS;
-        session = new Session(conn, context);
-        const requests = await session.run();
-        if (requests > 0) served.clients++;
-        served.requests += requests;
-      }
-    } catch (error) {
-      pauseMs = await recover(error as Error, pauseMs, context);
-    }
-  }
-  context.waiting.stopClock();
-  return served;
-}
-
-// After a failed accept. Returns the pause for the next failure, in ms.
-async function recover(error: Error, pauseMs: number, { log }: Context): Promise<number> {
-  if (isAboutOneClient(error)) {
-    log("debug", `A client was gone before its turn: ${error.message}`, { event: "gone" });
-    return pauseMs;
-  }
-  // The system lacks something, such as open files. It may have it again after a while.
-  log("error", `No accept, next try in ${pauseMs} ms: ${error.message}`, { event: "accept" });
-  await delay(pauseMs);
-  return Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
-}
-
-// Whether an accept has failed because this client is gone, while the listener is all right. EINVAL
-// is what macOS says then.
-function isAboutOneClient(error: Error): boolean {
-  return ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"].includes(codeOf(error));
-}
-
-// --------------------------------------------------- how a visit can end, and how to wait --
-
-/** Why a visit has ended, or a command cannot be carried out. */
-export class Fault extends Error {
-  /** `event` is for programs, `message` for people. A message may quote a client, so it is cut. */
-  constructor(readonly event: string, message: string) {
-    super(message.slice(0, MAX_FAULT_LENGTH));
-  }
-}
-
-/** The longest message of a {@linkcode Fault}, in characters. */
-const MAX_FAULT_LENGTH = 400;
-
-/**
- * The ends of a visit of which the client is told nothing, by the event of their Fault; and the
- * level of their record. After every other Fault the client is sent `{"error": ...}`, and the record
- * is a warning; only a fault of the server itself is an error.
- */
-const SILENT_ENDS: Record<string, Level> = {
-  closed: "debug", // it has closed after a request
-  left: "info", // it has closed and had sent nothing
-  idle: "info", // it was silent after its answer
-  reset: "warn", // the connection is broken
-  stalled: "warn", // it does not read its answers
-};
-
 /** A limit on the time that is waited for a client. */
 interface Limit {
   /** How long it is, in ms; 0 is no limit. */
@@ -227,374 +540,31 @@ const GRACE_MS = 5000;
 /** How long the server waits for the client to close, after it has sent an error, in ms. */
 const LINGER_MS = 1000;
 
-const NO_LIMIT: Limit = { ms: 0, event: "", text: "" };
-const GRACE: Limit = { ms: GRACE_MS, event: "stopping", text: "the server stops" };
-const NO_GRACE: Limit = { ms: 1, event: "closed", text: "the server stops" };
-const LINGER: Limit = { ms: LINGER_MS, event: "closed", text: "the client does not close" };
-
-/** The limits on a client. */
+/** The limits on a client, by name. */
 type Limits = ReturnType<typeof createLimits>;
 
+// deno-fmt-ignore
 function createLimits(options: ServeOptions) {
-  const {
-    requestTimeout = DEFAULTS.requestTimeout,
-    keepAliveTimeout = DEFAULTS.keepAliveTimeout,
-    turnTimeout = DEFAULTS.turnTimeout,
-  } = options;
+  const { requestTimeout = DEFAULTS.requestTimeout } = options;
+  const { keepAliveTimeout = DEFAULTS.keepAliveTimeout } = options;
+  const { turnTimeout = DEFAULTS.turnTimeout } = options;
+  const seconds = (ms: number) => `${ms / 1000} s`;
   return {
     // For a whole request: since the accept, or since the first byte of a further request.
-    request: {
-      ms: requestTimeout,
-      event: "timeout",
-      text: `no whole request within ${requestTimeout / 1000} s`,
-    },
+    request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
     // For the client to read its answers.
-    unread: {
-      ms: requestTimeout,
-      event: "stalled",
-      text: `its answers were left unread for ${requestTimeout / 1000} s`,
-    },
+    unread: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
     // For silence after an answer.
-    silence: {
-      ms: keepAliveTimeout,
-      event: "idle",
-      text: `silent for ${keepAliveTimeout / 1000} s after its answer: the next client's turn`,
-    },
+    silence: { ms: keepAliveTimeout, event: "idle", text: `silent for ${seconds(keepAliveTimeout)} after its answer: the next client's turn` },
     // For the whole visit.
-    turn: {
-      ms: turnTimeout,
-      event: "turn",
-      text: `its turn of ${turnTimeout / 1000} s is over`,
-    },
+    turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
+    // For the rest of the visit when the server is told to stop; and if the client is silent then.
+    grace: { ms: GRACE_MS, event: "stopping", text: "the server stops" },
+    noGrace: { ms: 1, event: "closed", text: "the server stops" },
+    // For the client to close after it was told an error.
+    linger: { ms: LINGER_MS, event: "closed", text: "the client does not close" },
   };
 }
-
-/** What a limit is for. One of each scope can count at the same time. */
-type Scope = "step" | "turn" | "stop";
-
-/** A limit that counts, and the tick at which it is over. */
-interface Deadline {
-  readonly limit: Limit;
-  readonly endTick: number;
-}
-
-const NO_DEADLINE: Deadline = { limit: NO_LIMIT, endTick: Infinity };
-/** How often the clock ticks, in ms. */
-const TICK_MS = 50;
-/** So many ticks later a limit is over: what has come in time must be read before. */
-const SPARE_TICKS = 2;
-
-/**
- * Waits for what the other side does, with limits. `begin` says which limit counts from now on. A
- * wait in `until` then gives its result, or it throws the Fault of a limit that is over.
- *
- * Time is counted in ticks of a clock, and not by the time of day: while the whole process is paused
- * (by ^Z, or in a laptop that sleeps) the clock does not tick, and the client is not to blame.
- */
-class Waiting {
-  #ticks = 0;
-  #tickedAt = performance.now(); // the last time, in ms
-  #deadlines = { step: NO_DEADLINE, turn: NO_DEADLINE, stop: NO_DEADLINE };
-  #interrupt: (fault: Fault) => void = () => {}; // ends the wait that is under way
-  readonly #clock = setInterval(() => this.#tick(), TICK_MS);
-
-  stopClock(): void {
-    clearInterval(this.#clock);
-  }
-
-  /** From now on this limit counts, in the place of the one that counted for this scope. */
-  begin(scope: Scope, limit: Limit): void {
-    const endTick = this.#ticks + Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
-    this.#deadlines[scope] = { limit, endTick: limit.ms === 0 ? Infinity : endTick };
-  }
-
-  /** From now on no limit counts. */
-  clear(): void {
-    this.#deadlines = { step: NO_DEADLINE, turn: NO_DEADLINE, stop: NO_DEADLINE };
-  }
-
-  limitOf(scope: Scope): Limit {
-    return this.#deadlines[scope].limit;
-  }
-
-  /** Gives the result of the operation, or throws the Fault of a limit that is over before. */
-  until<T>(operation: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => { // Of the two, the first call counts.
-      this.#interrupt = reject;
-      operation.then(resolve, reject);
-      this.#checkDeadlines(); // A limit may have passed while nobody waited.
-    });
-  }
-
-  /**
-   * Whether the clock should have ticked by now. A client that sends without end makes it late: each
-   * read is done at once, and then JavaScript comes to no timer and to no signal until it has to
-   * wait for something.
-   */
-  isLate(): boolean {
-    return performance.now() - this.#tickedAt > TICK_MS;
-  }
-
-  #tick(): void {
-    this.#ticks++;
-    this.#tickedAt = performance.now();
-    this.#checkDeadlines();
-  }
-
-  #checkDeadlines(): void {
-    const { step, turn, stop } = this.#deadlines;
-    for (const { limit, endTick } of [step, turn, stop]) {
-      if (this.#ticks >= endTick) this.#interrupt(new Fault(limit.event, limit.text));
-    }
-  }
-}
-
-// ------------------------------------------------------------------ the visit of one client --
-
-/** How long the first answer waits if the client has sent before it was greeted, in ms. */
-const EARLY_MS = 20;
-/** The lab's answer to a request. */
-const ACKNOWLEDGEMENT = 1;
-
-/** What one read brings. `null` is the end of the stream: the other side sends no more. */
-type Bytes = Uint8Array | null;
-
-/** The visit of one client, from accept to close. */
-class Session {
-  #requests = 0; // that were printed
-  #reads = 0; // that have brought something
-  readonly #address: string; // of the client, for the log
-  readonly #framer: Framer;
-
-  // `readonly` before a parameter makes it a field of the object.
-  constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
-    const { hostname, port } = conn.remoteAddr;
-    this.#address = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
-    this.#framer = new Framer(context.maxMessageBytes, context.buffer);
-  }
-
-  // The steps of the lab. Returns how many requests were printed. Everything that goes wrong, and
-  // each limit that is over, is an exception at the place that waits, and is caught here.
-  async run(): Promise<number> {
-    const { waiting, limits, signal } = this.context;
-    try {
-      this.#trace(() => ({ step: "accepted", text: "accepted" })); // At level DEBUG it is logged.
-      waiting.begin("turn", limits.turn);
-      waiting.begin("step", limits.request);
-      if (signal.aborted) this.stop(); // The server was told to stop after the accept.
-      let bytes = await this.#greet();
-      while (bytes !== null) {
-        await this.#answer(bytes);
-        bytes = await this.#receive();
-      }
-      this.#checkEnd();
-    } catch (error) {
-      await this.#end(this.#faultOf(error));
-    } finally {
-      waiting.clear();
-      this.conn.close();
-      this.#trace(() => ({ step: "closed", text: "closed by the server", by: "server" }));
-    }
-    return this.#requests;
-  }
-
-  /** The server is told to stop. A client that has its answer and is silent has nothing to finish. */
-  stop(): void {
-    const { waiting, limits } = this.context;
-    const current = waiting.limitOf("step");
-    waiting.begin("stop", GRACE);
-    if (current === limits.silence) waiting.begin("step", NO_GRACE);
-    if (current !== limits.request && current !== limits.unread) return;
-    this.#report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
-  }
-
-  // Step 1. Most clients expect one message from each recv. A client that sends its request before
-  // it reads the greeting could get the greeting and the answer in one recv, and fail. To find out
-  // whether it has done so, we begin to read before we greet. If something has come by the time the
-  // greeting is sent, the answer waits for EARLY_MS.
-  async #greet(): Promise<Bytes> {
-    let isGreeted = false;
-    let isEarly = false;
-    this.conn.setNoDelay(); // Nagle's algorithm off: each answer leaves at once.
-    const reading = this.#framer.read(this.conn).then((bytes) => {
-      isEarly = !isGreeted;
-      return bytes;
-    });
-    const greeting = this.#write({ clientid: this.conn.remoteAddr.port }).then(() => {
-      isGreeted = true;
-    });
-    const [bytes] = await this.context.waiting.until(Promise.all([reading, greeting]));
-    if (isEarly) await delay(EARLY_MS);
-    return this.#note(bytes);
-  }
-
-  // Step 2, for the rest of a request or for a further one.
-  async #receive(): Promise<Bytes> {
-    const { waiting, limits } = this.context;
-    if (waiting.isLate()) await delay(0); // Now timers and signals have their turn.
-    const isNewRequest = this.#framer.pending().length === 0;
-    const bytes = await waiting.until(this.#framer.read(this.conn));
-    if (isNewRequest) waiting.begin("step", limits.request);
-    return this.#note(bytes);
-  }
-
-  #note(bytes: Bytes): Bytes {
-    if (bytes !== null) this.#reads++;
-    this.#trace(() => describeRead(bytes));
-    return bytes;
-  }
-
-  // Step 3. The framer keeps what each read brings; `bytes` is what the last one has brought. All
-  // good requests are printed, then acknowledged; only then comes the error about a wrong one behind
-  // them. If that is in the first read, its bytes may show that this is no client of the lab.
-  async #answer(bytes: Uint8Array): Promise<void> {
-    const { students, fault } = this.#takeRequests();
-    if (students.length > 0) {
-      this.#print(students);
-      await this.#acknowledge(students.length);
-    }
-    if (fault === undefined) return;
-    const stranger = this.#reads === 1 ? recognize(bytes) : undefined;
-    throw stranger === undefined ? fault : new Fault("stranger", stranger);
-  }
-
-  // Takes all whole requests out of what has come, up to the first fault.
-  #takeRequests(): { students: Student[]; fault?: unknown } {
-    const students: Student[] = [];
-    try {
-      let message = this.#framer.next();
-      while (message !== undefined) {
-        students.push(this.#parse(message));
-        message = this.#framer.next();
-      }
-    } catch (fault) {
-      return { students, fault };
-    }
-    return { students };
-  }
-
-  #parse(message: Uint8Array<ArrayBuffer>): Student {
-    const value = decodeMessage(message);
-    this.#trace(() => describeValue("received", message, value));
-    return parseRequest(message, value);
-  }
-
-  // A request whose line could not be printed is not acknowledged.
-  #print(students: Student[]): void {
-    try {
-      this.context.onRequests(students, this.#address);
-    } catch (error) {
-      throw bugOf(error);
-    }
-    this.#requests += students.length;
-  }
-
-  // The acknowledgements of requests that came together go out together, in one write.
-  async #acknowledge(count: number): Promise<void> {
-    const { waiting, limits, signal } = this.context;
-    waiting.begin("step", limits.unread);
-    await waiting.until(this.#write(ACKNOWLEDGEMENT, count));
-    const hasNextBegun = this.#framer.pending().length > 0;
-    if (hasNextBegun) waiting.begin("step", limits.request);
-    else waiting.begin("step", signal.aborted ? NO_GRACE : limits.silence);
-  }
-
-  // Sends a value so many times. The kernel may take a part of the bytes at a time.
-  async #write(value: Value, times = 1): Promise<void> {
-    const bytes = repeat(encode(value), times);
-    this.#trace(() => describeValue("send", bytes, value, times));
-    let sent = 0;
-    while (sent < bytes.length) sent += await this.conn.write(bytes.subarray(sent));
-  }
-
-  // Step 4. The client has closed, or it sends no more. That may be in the middle of a request.
-  #checkEnd(): void {
-    const rest = this.#framer.pending().length;
-    if (rest > 0) {
-      throw new Fault("truncated", `the client closed after ${plural(rest, "byte")} of a message`);
-    }
-    if (this.#reads === 0) throw new Fault("left", LEFT_TEXT);
-    this.#report("debug", "closed", "closed by the client");
-  }
-
-  // An exception has ended the visit. An error of the system comes from the connection.
-  #faultOf(error: unknown): Fault {
-    if (error instanceof Fault) {
-      if (error.event !== "timeout") return error;
-      const came = plural(this.#framer.pending().length, "byte");
-      return new Fault("timeout", `${error.message}, ${came} came (server: --request-timeout)`);
-    }
-    if (codeOf(error) === "") return bugOf(error);
-    if (this.#reads === 0) return new Fault("left", LEFT_TEXT);
-    return new Fault("reset", `${BROKEN_TEXT} (${error})`);
-  }
-
-  // Reports the fault, and tells the client if it is to be told.
-  async #end({ event, message }: Fault): Promise<void> {
-    this.#report(SILENT_ENDS[event] ?? (event === "bug" ? "error" : "warn"), event, message);
-    if (event in SILENT_ENDS) return;
-    const { waiting } = this.context;
-    waiting.clear();
-    waiting.begin("step", LINGER);
-    try {
-      await waiting.until(this.#tell(event === "bug" ? BUG_TEXT : message));
-      if (event !== "truncated") await waiting.until(this.#linger());
-    } catch {
-      // The client is gone, or it has not closed in time.
-    }
-  }
-
-  // The two directions of a connection end independently. We end ours, so that the client finds the
-  // end of the stream behind the error. The client may still send.
-  async #tell(error: string): Promise<void> {
-    await this.#write({ error });
-    await this.conn.closeWrite();
-  }
-
-  // If we closed the connection while bytes of the client are unread, the kernel would send a reset,
-  // and the client could lose the error that is under way to it. So we read and drop what it still
-  // sends, until it closes. Such an end is called a lingering close.
-  async #linger(): Promise<void> {
-    const { buffer, waiting } = this.context;
-    let count: number | null = 0;
-    while (count !== null) {
-      if (waiting.isLate()) await delay(0);
-      count = await this.conn.read(buffer);
-      this.#trace(() => describeRead(count === null ? null : buffer.subarray(0, count)));
-    }
-  }
-
-  #report(level: Level, event: string, text: string): void {
-    const client = this.#address;
-    this.context.log(level, `${client}: ${text}`, { event, client });
-  }
-
-  // A record of the wire, for a class to look at. `describe` is called only if the log shows it.
-  #trace(describe: () => WireRecord): void {
-    if (!this.context.isTraced) return;
-    const client = this.#address;
-    const { text, ...fields } = describe();
-    this.context.log("debug", `${client}: ${text}`, { event: "wire", client, ...fields });
-  }
-}
-
-const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
-  "it uses Python's pickle: put the lab's pickle.py beside it";
-const BROKEN_TEXT = "the client broke the connection: it crashed, or closed with something unread";
-const BUG_TEXT = "the server has failed, not you";
-
-function bugOf(error: unknown): Fault {
-  return new Fault("bug", `a fault of the server: ${inspectLine(error)}`);
-}
-
-function repeat(bytes: Uint8Array, times: number): Uint8Array {
-  if (times === 1) return bytes;
-  const all = new Uint8Array(bytes.length * times);
-  for (let i = 0; i < times; i++) all.set(bytes, i * bytes.length);
-  return all;
-}
-
-// --------------------------------------------------------------- what all visits have in common --
 
 /** What the visits of a server share. */
 interface Context {
@@ -648,11 +618,6 @@ function createContext(options: ServeOptions, signal: AbortSignal): Context {
 function codeOf(error: unknown): string {
   const { code } = Object(error); // Object() makes it safe to look into null and undefined, too.
   return typeof code === "string" ? code : "";
-}
-
-function whenAborted(signal: AbortSignal, action: () => void): void {
-  if (signal.aborted) action();
-  else signal.addEventListener("abort", action, { once: true });
 }
 
 function delay(ms: number): Promise<void> {
@@ -1208,20 +1173,32 @@ function dump(bytes: Uint8Array): string {
   return `${hexOf(bytes)}${bytes.length > 16 ? " ..." : ""} "${text}"`;
 }
 
-/** A record of the wire: what it says in words, and the same in fields for programs. */
-interface WireRecord {
-  readonly text: string;
-  /** What has happened: accepted, recv, received, send or closed. */
-  readonly step: string;
-  /** How many bytes. */
-  readonly bytes?: number;
-  /** The first 16 of them. */
-  readonly hex?: string;
-  /** The value that they mean. */
-  readonly value?: string;
-  /** Who closed: client or server. */
-  readonly by?: string;
+/** Writes the records about one client. */
+class ClientLog {
+  /** The client's address. */
+  readonly client: string;
+
+  constructor(conn: Deno.TcpConn, readonly context: Context) {
+    const { hostname, port } = conn.remoteAddr;
+    this.client = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+  }
+
+  report(level: Level, event: string, text: string): void {
+    const { client } = this;
+    this.context.log(level, `${client}: ${text}`, { event, client });
+  }
+
+  /** A record of the wire, for a class to look at. `describe` is called only if the log shows it. */
+  trace(describe: () => WireRecord): void {
+    if (!this.context.isTraced) return;
+    const { client } = this;
+    const { text, ...fields } = describe();
+    this.context.log("debug", `${client}: ${text}`, { event: "wire", client, ...fields });
+  }
 }
+
+/** A record of the wire: in words, and in fields for programs. docs/protocol.md has the fields. */
+type WireRecord = { readonly text: string; readonly step: string } & Record<string, unknown>;
 
 function describeRead(bytes: Bytes): WireRecord {
   if (bytes === null) {
@@ -1299,38 +1276,31 @@ class LineWriter {
 
   constructor(readonly output: { writeSync(bytes: Uint8Array): number }) {}
 
-  /** Writes lines. A line that was torn before is ended first, or the next one would be lost, too. */
+  /** Writes lines. A torn line before them is ended, or the next one would be lost with it. */
   write(lines: string): void {
     const bytes = textEncoder.encode(`${this.#isTorn ? "\n" : ""}${lines}\n`);
     this.#isTorn = true;
     let start = 0;
     while (start < bytes.length) {
-      const end = pieceEnd(bytes, start);
-      this.#writePiece(bytes.subarray(start, end));
-      start = end;
+      // A piece is as many whole lines as fit into MAX_LINE_BYTES, but one line at the least.
+      const end = bytes.lastIndexOf(LINE_END, start + MAX_LINE_BYTES - 1);
+      const pieceEnd = end < start ? bytes.indexOf(LINE_END, start) : end;
+      start += this.#tryToWrite(bytes.subarray(start, pieceEnd + 1));
     }
     this.#isTorn = false;
   }
 
-  // A pipe can be full. As a rule the write then waits; but some programs leave their pipes in a
-  // mode where it fails. Then nothing of a small piece was taken, and we try again.
-  #writePiece(piece: Uint8Array): void {
-    let written = 0;
-    while (written < piece.length) {
-      try {
-        written += this.output.writeSync(piece.subarray(written));
-      } catch (error) {
-        if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // Sleeps for 1 ms.
-      }
+  // Returns how many bytes were written. A pipe can be full. As a rule the write then waits; but some
+  // programs leave a pipe in a mode where it fails, and takes nothing of a small piece.
+  #tryToWrite(piece: Uint8Array): number {
+    try {
+      return this.output.writeSync(piece);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // Sleeps for 1 ms.
+      return 0;
     }
   }
-}
-
-// The index after as many whole lines as fit into a piece.
-function pieceEnd(bytes: Uint8Array, start: number): number {
-  const end = bytes.lastIndexOf(LINE_END, start + MAX_LINE_BYTES - 1) + 1;
-  return end > start ? end : bytes.indexOf(LINE_END, start) + 1;
 }
 
 const standardOutput = new LineWriter(Deno.stdout);
@@ -1404,86 +1374,87 @@ export function createLogger(level: LevelName = "INFO", format: LogFormat = "tex
 
 // ------------------------------------------------------------------------ the command line --
 
-/** Reads what was typed for an option. Throws a Fault that says what would be right. */
-type OptionParser = (typed: string, name: string) => string | number;
+function usageFault(text: string): Fault {
+  return new Fault("usage", text);
+}
+
+/** A kind of value that an option takes. */
+interface Kind {
+  /** What is right, in words. */
+  readonly takes: string;
+  /** The value of what was typed; nothing if that is wrong. */
+  readonly parse: (typed: string) => string | number | undefined;
+}
 
 /** An option of the command line. */
 interface Option {
   readonly name: string;
   /** What counts if the option is not given. Without it, the option has to be given. */
   readonly preset?: string | number;
-  readonly parse: OptionParser;
+  readonly kind: Kind;
   readonly help: string;
 }
 
-function usageFault(text: string): Fault {
-  return new Fault("usage", text);
-}
+const TEXT: Kind = { takes: "text", parse: (typed) => typed };
 
-// What the student typed. Deno puts U+FFFD in the place of bytes that are not UTF-8.
-function anyText(typed: string, name: string): string {
-  if (!typed.includes("\ufffd")) return typed;
-  throw usageFault(
-    `--${name} has a character that is not UTF-8: set the encoding of this terminal to UTF-8`,
-  );
-}
-
-// A name or an address alone. An IPv6 address has two colons or more. A system may take localhost
-// for ::1 alone, which the lab's clients do not try.
-function hostName(typed: string, name: string): string {
-  if (typed === "localhost") return "127.0.0.1";
-  if (typed.search(INVISIBLE) >= 0) {
-    throw usageFault(`There is no machine of the name ${quote(typed)}: type it by hand`);
-  }
-  const hasPort = /^[^:]*:[^:]*$/.test(typed);
-  if (!hasPort && !/[\s/[\]]/.test(typed)) return typed;
-  const right = `--${name} takes an address alone, such as 127.0.0.1 or ::1`;
-  throw usageFault(`${right}, not ${typed}: the port goes to --port`);
-}
-
-function integerFrom(min: number, max: number): OptionParser {
-  return (typed, name) => {
-    const value = /^\d+$/.test(typed) ? Number(typed) : NaN;
-    if (value >= min && value <= max) return value;
-    throw usageFault(`--${name} takes an integer from ${min} to ${max}, not ${typed}`);
-  };
-}
+// A system may take localhost for ::1 alone, which the lab's clients do not try. An IPv6 address has
+// two colons or more; one colon is in front of a port.
+const HOST: Kind = {
+  takes: "an address alone, such as 127.0.0.1 or ::1 (the port goes to --port)",
+  parse: (typed) => {
+    if (typed === "localhost") return "127.0.0.1";
+    const isWrong = /^[^:]*:[^:]*$|[\s/[\]]/.test(typed) || typed.search(INVISIBLE) >= 0;
+    return isWrong ? undefined : typed;
+  },
+};
 
 const MAX_SECONDS = 1_000_000;
 
-// Returns ms.
-function seconds(typed: string, name: string): number {
-  const value = /^[\d.]+$/.test(typed) ? Number(typed) : NaN;
-  if (value <= MAX_SECONDS) return value * 1000;
-  throw usageFault(`--${name} takes seconds from 0 to ${MAX_SECONDS}, not ${typed}`);
+/** Seconds, which become ms. */
+const SECONDS: Kind = {
+  takes: `seconds from 0 to ${MAX_SECONDS}`,
+  parse: (typed) => {
+    const value = /^[\d.]+$/.test(typed) ? Number(typed) : NaN;
+    return value <= MAX_SECONDS ? value * 1000 : undefined;
+  },
+};
+
+function integer(min: number, max: number): Kind {
+  return {
+    takes: `an integer from ${min} to ${max}`,
+    parse: (typed) => {
+      const value = /^\d+$/.test(typed) ? Number(typed) : NaN;
+      return value >= min && value <= max ? value : undefined;
+    },
+  };
 }
 
-function oneOf(...words: string[]): OptionParser {
-  return (typed, name) => {
-    if (words.includes(typed)) return typed;
-    throw usageFault(`--${name} takes ${words.join(" or ")}, not ${typed}`);
+function oneOf(...words: string[]): Kind {
+  return {
+    takes: words.join(" or "),
+    parse: (typed) => words.find((word) => word === typed),
   };
 }
 
 // deno-fmt-ignore
 const SERVER_OPTIONS: Option[] = [
-  { name: "host", preset: DEFAULTS.hostname, parse: hostName, help: "address; with 0.0.0.0 other machines can connect, too" },
-  { name: "port", preset: DEFAULTS.port, parse: integerFrom(0, 65535), help: "TCP port, 0 for any free one" },
-  { name: "backlog", preset: DEFAULTS.backlog, parse: integerFrom(1, 65535), help: "clients that wait in the kernel's queue" },
-  { name: "request-timeout", preset: DEFAULTS.requestTimeout / 1000, parse: seconds, help: "for a whole request" },
-  { name: "keep-alive-timeout", preset: DEFAULTS.keepAliveTimeout / 1000, parse: seconds, help: "for silence after an answer" },
-  { name: "turn-timeout", preset: DEFAULTS.turnTimeout / 1000, parse: seconds, help: "for the visit of one client" },
-  { name: "max-message-bytes", preset: DEFAULTS.maxMessageBytes, parse: integerFrom(64, 2 ** 20), help: "the longest request" },
-  { name: "log-level", preset: "INFO", parse: oneOf("DEBUG", "INFO", "WARN", "ERROR"), help: "DEBUG shows the wire" },
-  { name: "log-format", preset: "text", parse: oneOf("text", "json"), help: "text, or json: one object per line" },
+  { name: "host", preset: DEFAULTS.hostname, kind: HOST, help: "address; with 0.0.0.0 other machines can connect, too" },
+  { name: "port", preset: DEFAULTS.port, kind: integer(0, 65535), help: "TCP port, 0 for any free one" },
+  { name: "backlog", preset: DEFAULTS.backlog, kind: integer(1, 65535), help: "clients that wait in the kernel's queue" },
+  { name: "request-timeout", preset: DEFAULTS.requestTimeout / 1000, kind: SECONDS, help: "for a whole request" },
+  { name: "keep-alive-timeout", preset: DEFAULTS.keepAliveTimeout / 1000, kind: SECONDS, help: "for silence after an answer" },
+  { name: "turn-timeout", preset: DEFAULTS.turnTimeout / 1000, kind: SECONDS, help: "for the visit of one client" },
+  { name: "max-message-bytes", preset: DEFAULTS.maxMessageBytes, kind: integer(64, 2 ** 20), help: "the longest request" },
+  { name: "log-level", preset: "INFO", kind: oneOf("DEBUG", "INFO", "WARN", "ERROR"), help: "DEBUG shows the wire" },
+  { name: "log-format", preset: "text", kind: oneOf("text", "json"), help: "text, or json: one object per line" },
 ];
 // deno-fmt-ignore
 const CLIENT_OPTIONS: Option[] = [
-  { name: "student-name", parse: anyText, help: "needed, in quotes if it has spaces" },
-  { name: "github-username", parse: anyText, help: "needed" },
-  { name: "sid", parse: anyText, help: "needed, the student id" },
-  { name: "host", preset: DEFAULTS.hostname, parse: hostName, help: "the server's address" },
-  { name: "port", preset: DEFAULTS.port, parse: integerFrom(1, 65535), help: "the server's TCP port" },
+  { name: "student-name", kind: TEXT, help: "needed, in quotes if it has spaces" },
+  { name: "github-username", kind: TEXT, help: "needed" },
+  { name: "sid", kind: TEXT, help: "needed, the student id" },
+  { name: "host", preset: DEFAULTS.hostname, kind: HOST, help: "the server's address" },
+  { name: "port", preset: DEFAULTS.port, kind: integer(1, 65535), help: "the server's TCP port" },
 ];
 
 function helpLines(options: Option[]): string {
@@ -1527,10 +1498,12 @@ class OptionValues {
   }
 }
 
-function parseOption({ name, preset, parse }: Option, given: unknown): string | number {
+function parseOption({ name, preset, kind }: Option, given: unknown): string | number {
   const typed = String(given ?? preset ?? "");
   if (typed.trim() === "") throw usageFault(`--${name} needs a value, as --help shows`);
-  return parse(typed, name);
+  const value = kind.parse(typed);
+  if (value === undefined) throw usageFault(`--${name} takes ${kind.takes}, not ${quote(typed)}`);
+  return value;
 }
 
 // What was typed for each option, as text.
@@ -1661,20 +1634,21 @@ interface Program {
   readonly options: Option[];
   readonly help: string;
   readonly run: (values: OptionValues) => Promise<void>;
-  readonly explanations: Explanations;
+  readonly errors: Explanations;
 }
 
 const SERVER: Program = {
   options: SERVER_OPTIONS,
   help: SERVER_HELP,
   run: runServer,
-  explanations: SERVER_ERRORS,
+  errors: SERVER_ERRORS,
 };
+
 const CLIENT: Program = {
   options: CLIENT_OPTIONS,
   help: CLIENT_HELP,
   run: runClient,
-  explanations: CLIENT_ERRORS,
+  errors: CLIENT_ERRORS,
 };
 
 // Returns the exit status: 0, or 1 for a failure, or 2 for a wrong command line.
@@ -1689,7 +1663,7 @@ async function execute(program: Program, args: string[]): Promise<number> {
     await program.run(values);
     return 0;
   } catch (error) {
-    console.error(escapeUnsafe(explain(error as Error, program.explanations, values)));
+    console.error(escapeUnsafe(explain(error as Error, program.errors, values)));
     return error instanceof Fault && error.event === "usage" ? 2 : 1;
   }
 }
