@@ -26,8 +26,7 @@ interface Title {
 
 /** The specification of a picture of one run, or of several to compare. */
 export function chart(runs: Run[], layout: Layout): TopLevelSpec {
-  const titles = sameHeight(runs.map((run) => titleOfPanel(run, panelWidth(runs, layout), layout)));
-  const panels = runs.map((run, index) => panel(run, runs, titles[index], layout));
+  const panels = runs.map((run) => panel(run, runs, layout));
   const arranged = layout.isWide ? { hconcat: panels } : { vconcat: panels };
   const title = { ...titleOf(runs, layout), anchor: "start" };
   const config = textSizes(layout);
@@ -90,9 +89,9 @@ function others(kinds: Kind[]): string {
   return counts.length > 0 ? ` Among them: ${counts.join(", ")}.` : "";
 }
 
-function titleOfPanel(run: Run, width: number, layout: Layout): Title {
+function titleOfPanel(run: Run, width: number, layout: Layout): object {
   const words = layout.hasDetails ? [headline([run]), ...summary(run)] : [];
-  return titleLines(width + layout.labelsWidth, layout, run.title, ...words);
+  return { ...titleLines(width + layout.labelsWidth, layout, run.title, ...words), frame: "group" };
 }
 
 /** A title and the lines under it, each as long as the picture is wide. */
@@ -102,20 +101,8 @@ function titleLines(width: number, layout: Layout, text: string, ...lines: strin
   return { text: wrap(text, width / (titleSize * CHARACTER_WIDTH)), subtitle };
 }
 
-/** The same titles with empty lines, so that the charts below them begin at one height. */
-function sameHeight(titles: Title[]): Title[] {
-  const filled = (field: keyof Title, lines: string[]) => {
-    const most = Math.max(...titles.map((title) => title[field].length));
-    return [...lines, ...Array<string>(most - lines.length).fill(" ")];
-  };
-  return titles.map(({ text, subtitle }) => ({
-    text: filled("text", text),
-    subtitle: filled("subtitle", subtitle),
-  }));
-}
-
 /** One run: a row for each client, below it what the server does, and the length of the queue. */
-function panel(run: Run, runs: Run[], title: Title, layout: Layout): object {
+function panel(run: Run, runs: Run[], layout: Layout): object {
   const width = panelWidth(runs, layout);
   const endLength = layout.isWide ? layout.endLength / runs.length : layout.endLength;
   const ms = Math.max(...runs.map((run) => run.ms));
@@ -123,7 +110,7 @@ function panel(run: Run, runs: Run[], title: Title, layout: Layout): object {
   const frame = { layout: { ...layout, endLength }, width, ms, color };
   const details = layout.hasDetails ? [queue(run, runs, frame)] : [];
   return {
-    title: runs.length > 1 ? { ...title, frame: "group" } : undefined,
+    title: runs.length > 1 ? titleOfPanel(run, width, layout) : undefined,
     vconcat: [rows(run, frame), lane(run, frame), ...details],
     resolve: { scale: { x: "shared" } },
     spacing: 15,
@@ -150,7 +137,7 @@ function queue(run: Run, runs: Run[], frame: Frame): object {
       type: "area",
       interpolate: "step-after",
       color: PHASES.waiting.color,
-      line: { color: "black" },
+      line: { color: "black", strokeWidth: 1 },
     },
     encoding: { x: timeAxis(frame, true), y },
   };

@@ -325,27 +325,13 @@ processTest(
   },
 );
 
-processTest("what is no answer of the lab is shown as Python shows it", async () => {
-  const deep = { a: [[[[[1]]]]] };
-  const answers: [answer: Parameters<typeof encode>[0], shown: string][] = [
-    [1n << 40n, "answered 1099511627776 instead of 1"],
-    [
-      { ok: true, no: null, of: ["it's", 'a "b"'] },
-      `answered {'ok': True, 'no': None, 'of': ["it's", 'a "b"']} instead of 1`,
-    ],
-    [Uint8Array.of(0x61, 0x27, 0xff), "answered b'a\\'\\xff' instead of 1"],
-    [deep, "answered {'a': [[[...]]]} instead of 1"],
-    [2.5, "answered 2.5 instead of 1"],
-  ];
-  let next = 0;
+processTest("an answer that is not the lab's is shown as Python shows it", async () => {
   await withServer(async (conn) => {
-    const [answer] = answers[next++];
-    await conn.write(encode({ clientid: 1 }));
+    await conn.write(encode({ clientid: 1n }));
     await conn.read(new Uint8Array(1000));
-    await conn.write(encode(answer));
+    await conn.write(encode({ ok: true, sid: 1n << 40n }));
   }, async (port) => {
-    const plan = planOf(answers.length);
-    const { visits } = await runClass(plan, { title: "", host: HOST, port }, NEVER);
-    assertEquals(visits.map(({ end }) => end).sort(), answers.map(([, shown]) => shown).sort());
+    const { visits } = await runClass(planOf(1), { title: "", host: HOST, port }, NEVER);
+    assertEquals(visits[0].end, "answered {'ok': True, 'sid': 1099511627776} instead of 1");
   });
 });

@@ -11,10 +11,13 @@ export const DEFAULTS = {
   host: "127.0.0.1",
   port: 12000,
   clients: 30,
-  slideClients: 12,
+  slideClients: 10,
   arrive: 1, // s
   out: "class",
 };
+
+/** How many clients there can be, on a slide and elsewhere. */
+export const MAX_CLIENTS = { slide: 12, other: 1000 };
 
 /** What the limit of a run allows, in s: to begin, for a good client, and for each other one. */
 export const LIMIT = { start: 10, good: 3, bad: 13 };
@@ -42,7 +45,7 @@ one of them it visits a server that runs already, of any kind.
   --kinds LIST        the clients that are not good, as kind or kind:count: silent:2,reset
   --limit SECONDS     ends a run, whatever the server does. Without it: ${LIMIT.start} s and --arrive, ${LIMIT.good} s
                       and --stay for each good client, ${LIMIT.bad} s for each other one. Ctrl-C ends it, too
-  --slide             a picture for a projector: ${DEFAULTS.slideClients} clients at the most, large text, no table
+  --slide             a picture for a projector: large text, no table, ${DEFAULTS.slideClients} clients (${MAX_CLIENTS.slide} at the most)
   --out ${DEFAULTS.out}         the picture's files are ${DEFAULTS.out}.svg and ${DEFAULTS.out}.html
   --compare           a second run, beside the first one. What follows is its server: --host and
                       --port of a running one, or options for ours; --label is its name

@@ -7,7 +7,7 @@
 import { CHARACTER_WIDTH } from "../shared/vega.ts";
 import { type Frame, rowAxis, rowHeightOf, timeAxis } from "./layout.ts";
 import { joined, serverOverTime, type ServerStretch } from "./numbers.ts";
-import { bars } from "./phases.ts";
+import { bars, lineWidthOf } from "./phases.ts";
 import type { Run } from "./run.ts";
 
 /** The name of the lane. */
@@ -48,7 +48,8 @@ export function lane(run: Run, frame: Frame): object {
 /** For whom the server waits, if there is room for it, and for the number of each other client. */
 function textOf({ from, to, clients }: ServerStretch, run: Run, frame: Frame): string {
   const { layout, width, ms } = frame;
-  const room = (to - from) * width / ms / (layout.fontSize * CHARACTER_WIDTH);
+  const px = (to - from) * width / ms - lineWidthOf(layout);
+  const room = px / (layout.fontSize * CHARACTER_WIDTH);
   if (clients.length > 1) return room < SEVERAL.length ? "" : SEVERAL;
   const [client] = clients;
   const text = `waits for client ${client}`;

@@ -6,7 +6,7 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import { UsageError } from "../shared/tool.ts";
-import { DEFAULTS, LIMIT } from "./help.ts";
+import { DEFAULTS, LIMIT, MAX_CLIENTS } from "./help.ts";
 import { isGood, type Kind, KINDS } from "./kinds.ts";
 
 /** A server to look at: one that runs already, or one of `main.ts` that is started for the class. */
@@ -40,7 +40,6 @@ export interface Options {
   readonly out: string;
 }
 
-const MAX_CLIENTS = 1000;
 const MAX_LIMIT = 86400; // s
 
 const SERVER_NAMES = ["host", "port", "label"];
@@ -122,8 +121,10 @@ function readPlan(given: Map<string, string>, isSlide: boolean): Plan {
     max: number,
     isWhole = false,
   ) => readNumber(name, given.get(name) ?? `${otherwise}`, min, max, isWhole);
-  const most = isSlide ? DEFAULTS.slideClients : MAX_CLIENTS;
-  const clients = number("clients", Math.min(DEFAULTS.clients, most), 1, most, true);
+  const [usual, most] = isSlide
+    ? [DEFAULTS.slideClients, MAX_CLIENTS.slide]
+    : [DEFAULTS.clients, MAX_CLIENTS.other];
+  const clients = number("clients", usual, 1, most, true);
   const kinds = readKinds(given.get("kinds") ?? "", clients);
   const arrive = number("arrive", DEFAULTS.arrive, 0, 3600);
   const stay = number("stay", 0, 0, 3600);
@@ -170,7 +171,7 @@ function readKind(part: string): Kind[] {
   if (!isKind(name)) {
     throw new UsageError(`--kinds knows ${Object.keys(KINDS).join(", ")}; not ${name}`);
   }
-  return Array<Kind>(readNumber("kinds", count, 1, MAX_CLIENTS, true)).fill(name);
+  return Array<Kind>(readNumber("kinds", count, 1, MAX_CLIENTS.other, true)).fill(name);
 }
 
 function isKind(name: string): name is Kind {

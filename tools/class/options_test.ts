@@ -53,9 +53,9 @@ Deno.test("what follows -- is for our server, and what follows --compare is the 
   }
 });
 
-Deno.test("a slide has twelve clients at the most", () => {
+Deno.test("a slide has ten clients, and twelve at the most", () => {
   const clients = (...args: string[]) => parseOptions(["--slide", ...args]).plan.kinds.length;
-  assertEquals([clients(), clients("--clients", "10")], [12, 10]);
+  assertEquals([clients(), clients("--clients", "12")], [10, 12]);
   assertMatch(usageErrorOf(["--slide", "--clients", "13"]), /from 1 to 12, not 13/);
 });
 

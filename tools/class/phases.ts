@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Frame } from "./layout.ts";
+import type { Frame, Layout } from "./layout.ts";
 import { type Phase, type Stretch, stretches } from "./numbers.ts";
 import type { Run } from "./run.ts";
 
@@ -33,8 +33,8 @@ export const PHASES: Record<Phase, Look> = {
 /** What is narrower than this, in px, is left out. */
 const LEAST_WIDTH = 0.5;
 
-/** A service takes milliseconds: its bar is a line of this width, a part of the text's height. */
-const LINE_WIDTH = 0.25;
+/** A service takes milliseconds: its bar is made so wide, in px, that one sees a line. */
+export const lineWidthOf = ({ fontSize }: Layout): number => fontSize / 4;
 
 /** A bar in a row. */
 export interface Bar extends Stretch {
@@ -44,20 +44,23 @@ export interface Bar extends Stretch {
 
 /** The bars as layers, for each phase one; what is not wide enough to be seen is left out. */
 export function bars(all: Bar[], frame: Frame): object[] {
-  const line = { stroke: PHASES.served.color, strokeWidth: frame.layout.fontSize * LINE_WIDTH };
-  return Object.entries(PHASES).map(([name, { label, band }]) => ({
-    data: {
-      values: visibleOf(all.filter(({ phase }) => phase === name), frame)
-        .map(({ row, from, to }) => ({ row, from: from / 1000, to: to / 1000, phase: label })),
-    },
-    mark: { type: "bar", height: { band }, ...(name === "served" ? line : {}) },
-    encoding: { x2: { field: "to" }, color: frame.color },
-  })).filter(({ data }) => data.values.length > 0);
+  const line = lineWidthOf(frame.layout) * frame.ms / frame.width;
+  return Object.entries(PHASES).map(([name, { label, band }]) => {
+    const least = name === "served" ? line : 0;
+    const values = visibleOf(all.filter(({ phase }) => phase === name), frame)
+      .map(({ row, from, to }) => ({ row, from, to: Math.max(to, from + least) }))
+      .map(({ row, from, to }) => ({ row, from: from / 1000, to: to / 1000, phase: label }));
+    return {
+      data: { values },
+      mark: { type: "bar", height: { band } },
+      encoding: { x2: { field: "to" }, color: frame.color },
+    };
+  }).filter(({ data }) => data.values.length > 0);
 }
 
 /** The bars that are wide enough, or that have enough room to be drawn as a line. */
 function visibleOf(bars: Bar[], { layout, ms, width }: Frame): Bar[] {
-  const room = 2 * layout.fontSize * LINE_WIDTH * ms / width;
+  const room = 2 * lineWidthOf(layout) * ms / width;
   const isFar = (bar: Bar, other: Bar) =>
     other === bar || other.row !== bar.row || Math.abs(other.from - bar.from) > room;
   const isLine = (bar: Bar) => bar.phase === "served" && bars.every((other) => isFar(bar, other));
@@ -75,6 +78,5 @@ export function colorOf(runs: Run[], msPerPx: number): object {
     all.some((part) => part.phase === name && (name === "served" || isWide(part, msPerPx)));
   const looks = Object.entries(PHASES).filter(([name]) => isSeen(name)).map(([, look]) => look);
   const scale = { domain: looks.map(({ label }) => label), range: looks.map(({ color }) => color) };
-  const legend = { ...LEGEND, symbolStrokeWidth: 0 };
-  return { field: "phase", type: "nominal", scale, legend };
+  return { field: "phase", type: "nominal", scale, legend: LEGEND };
 }

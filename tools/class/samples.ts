@@ -32,7 +32,7 @@ export function iterativeRun(clients: number, title = "main.ts"): Run {
   const visits = Array.from({ length: clients }, (_, index) => ({
     ...newVisit(index + 1, "good"),
     arrivedAt: 0,
-    connectedAt: 0,
+    connectedAt: 1,
     greetedAt: index * 2000 + 2,
     requestedAt: index * 2000 + 3,
     acknowledgedAt: index * 2000 + 4,
