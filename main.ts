@@ -15,6 +15,7 @@
  *
  * - The lab: `serve` listens, `acceptClients` accepts one client after the other, and `Session` is
  *   the visit of one client. Between them stands how a visit can end, and how the server waits.
+ * - What that uses first: the options of `serve`, and the limits on a client.
  * - The framing: `Framer` finds the messages in a stream of bytes.
  * - One request: how a message is read, and what is said about a wrong one.
  * - The client: `submit`.
@@ -541,10 +542,13 @@ const GRACE_MS = 5000;
 const LINGER_MS = 1000;
 
 /** The limits on a client, by name. */
-type Limits = ReturnType<typeof createLimits>;
+type Limits = Record<
+  "request" | "unread" | "silence" | "turn" | "grace" | "noGrace" | "linger",
+  Limit
+>;
 
 // deno-fmt-ignore
-function createLimits(options: ServeOptions) {
+function createLimits(options: ServeOptions): Limits {
   const { requestTimeout = DEFAULTS.requestTimeout } = options;
   const { keepAliveTimeout = DEFAULTS.keepAliveTimeout } = options;
   const { turnTimeout = DEFAULTS.turnTimeout } = options;
@@ -580,15 +584,15 @@ interface Context {
   readonly buffer: Uint8Array<ArrayBuffer>;
   /** Whether the log shows every message and every read: at level DEBUG. */
   readonly isTraced: boolean;
-  /** Writes a record. Characters that could do harm are escaped, and it never throws. */
-  readonly log: (level: Level, text: string, fields: LogFields) => void;
+  /**
+   * Writes a record: a text for people, and fields for programs, of which one is the event. It
+   * escapes characters that could do harm, and it never throws.
+   */
+  readonly log: (level: Level, text: string, fields: Record<string, unknown>) => void;
 }
 
 /** The names of the methods of a logger. */
 type Level = "debug" | "info" | "warn" | "error";
-
-/** What a record has beside its level and its text: the event, and more for programs. */
-type LogFields = { readonly event: string } & Readonly<Record<string, unknown>>;
 
 function createContext(options: ServeOptions, signal: AbortSignal): Context {
   const {
@@ -1197,8 +1201,11 @@ class ClientLog {
   }
 }
 
-/** A record of the wire: in words, and in fields for programs. docs/protocol.md has the fields. */
-type WireRecord = { readonly text: string; readonly step: string } & Record<string, unknown>;
+/** A record of the wire: a text for people, and fields for programs. */
+interface WireRecord {
+  readonly text: string;
+  readonly [field: string]: unknown;
+}
 
 function describeRead(bytes: Bytes): WireRecord {
   if (bytes === null) {
@@ -1233,10 +1240,10 @@ function showValue(value: unknown, depth = 0): string {
   const isList = Array.isArray(value);
   if (depth === SHOWN_DEPTH) return isList ? "[...]" : "{...}";
   if (isList) return `[${value.map((item) => showValue(item, depth + 1)).join(", ")}]`;
-  const pairs = Object.entries(Object(value));
-  return `{${
-    pairs.map(([key, item]) => `${quote(key)}: ${showValue(item, depth + 1)}`).join(", ")
-  }}`;
+  const pairs = Object.entries(Object(value)).map(([key, item]) =>
+    `${quote(key)}: ${showValue(item, depth + 1)}`
+  );
+  return `{${pairs.join(", ")}}`;
 }
 
 // Characters that could forge a line or move the cursor: controls (Cc), separators of lines and
