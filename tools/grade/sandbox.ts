@@ -53,7 +53,8 @@ export async function whyNoSandbox(): Promise<string | undefined> {
   const submission = { name: "", path: "", command: [Deno.execPath()], folder };
   try {
     const options = [...flags.flagsFor(submission, [submission], []), "--"];
-    const limits = await run([...options, ...flags.wrappersFor(flags.nextUser()), "true"], "");
+    const wrappers = flags.wrappersFor(submission, flags.nextUser());
+    const limits = await run([...options, ...wrappers, "true"], "");
     if (limits.status !== 0) return reasonOf(limits.errors);
     const inner = await run([...options, ...flags.INNER_COMMAND], await innerCode());
     return inner.status === 0 ? undefined : reasonOf(inner.errors);
@@ -93,6 +94,7 @@ export function sandboxFor(
 
 /** What all sandboxes of a submission have in common. */
 interface Plan {
+  readonly submission: Submission;
   readonly options: string[];
   readonly task: Omit<Task, "key" | "experiment" | "user" | "wrappers">;
 }
@@ -101,6 +103,7 @@ async function planFor(submission: Submission, settings: SandboxSettings): Promi
   const { submissions, exposed, port, silence } = settings;
   const isAlone = sharesFolder(submission, submissions);
   return {
+    submission,
     options: [...flags.flagsFor(submission, submissions, exposed), "--", ...flags.INNER_COMMAND],
     task: {
       command: submission.command.map((word) => flags.inScratch(word, submission, isAlone)),
@@ -116,7 +119,8 @@ async function planFor(submission: Submission, settings: SandboxSettings): Promi
 async function performInSandbox(experiment: Experiment, plan: Plan): Promise<Outcome> {
   const key = crypto.randomUUID();
   const user = flags.nextUser();
-  const task: Task = { ...plan.task, key, experiment, user, wrappers: flags.wrappersFor(user) };
+  const wrappers = flags.wrappersFor(plan.submission, user);
+  const task: Task = { ...plan.task, key, experiment, user, wrappers };
   const code = `globalThis.task = ${JSON.stringify(task)};\n${await innerCode()}`;
   const { output, errors, isLate } = await run(plan.options, code);
   const answer = output.split("\n").find((line) => line.startsWith(`{"key":"${key}"`));

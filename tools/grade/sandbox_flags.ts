@@ -39,9 +39,9 @@ function isRoot(): boolean {
 }
 
 /**
- * The folder that a server has as its root where root grades: from there, no program can make
- * namespaces of its own, in which it would have root's rights over memory. An ordinary user has
- * bwrap's `--disable-userns` for that.
+ * The folder that a server has as its root where root grades: in a changed root, no program can make
+ * a namespace of its own, and in that a file system in memory without a limit. Where an ordinary
+ * user grades, bwrap's `--disable-userns` sees to that.
  */
 export function world(): string {
   return isRoot() ? "/world" : "";
@@ -57,7 +57,7 @@ export function nextUser(): number | undefined {
 let runs = 0;
 
 /** The programs that limit a server, before its command. They become the server: no process more. */
-export function wrappersFor(user: number | undefined): string[] {
+export function wrappersFor(submission: Submission, user: number | undefined): string[] {
   const rights = ["--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--"];
   const asUser = ["setpriv", `--reuid=${user}`, `--regid=${user}`, ...rights];
   const limits = [
@@ -71,13 +71,14 @@ export function wrappersFor(user: number | undefined): string[] {
     ...(isRoot() ? ["chroot", world(), ...asUser] : []),
     // Where memory is short all the same, the system ends this process before any other.
     ...["choom", "--adjust", "1000", "--", "prlimit", ...limits],
-    ...["env", "--chdir", SCRATCH, ...serverEnvironment()],
+    ...["env", "--chdir", SCRATCH, ...environmentOf(submission)],
   ];
 }
 
 /** What a server finds in its environment. Secrets of the person who grades may be there. */
-function serverEnvironment(): string[] {
-  const kept = ["PATH", "JSR_URL", "NPM_CONFIG_REGISTRY"].filter((name) => Deno.env.has(name));
+function environmentOf(submission: Submission): string[] {
+  const names = isDeno(submission) ? ["PATH", "JSR_URL", "NPM_CONFIG_REGISTRY"] : ["PATH"];
+  const kept = names.filter((name) => Deno.env.has(name));
   const variables = kept.map((name) => `${name}=${Deno.env.get(name)}`);
   return ["HOME=/tmp", "USER=student", "LOGNAME=student", ...variables];
 }

@@ -11,6 +11,8 @@ import { createConnection, type Socket } from "node:net";
 
 /** What is kept of the bytes that a server sends, maybe without end. */
 const MAX_KEPT_BYTES = 65536;
+/** What is tried as one value: a value of the lab is small, and each length is one more try. */
+const MAX_VALUE_BYTES = 4096;
 
 /** A MessagePack value that `encode` takes. */
 export type Value = Parameters<typeof encode>[0];
@@ -154,7 +156,8 @@ export class Client {
   }
 
   #take(): Received | undefined {
-    for (let length = 1; length <= this.pending.length; length++) {
+    const longest = Math.min(this.pending.length, MAX_VALUE_BYTES);
+    for (let length = 1; length <= longest; length++) {
       const bytes = this.pending.slice(0, length);
       try {
         const value = decode(bytes);
