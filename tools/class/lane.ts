@@ -21,9 +21,10 @@ export function lane(run: Run, frame: Frame): object {
   const { layout, width, ms } = frame;
   const all = serverOverTime(run);
   const waits = joined(all, "lingering", ms / width); // a pixel
+  const line = lineWidthOf(layout) * ms / width;
   const texts = waits.map((wait) => ({
     row: LANE_NAME,
-    from: (wait.from + wait.to) / 2000,
+    from: (wait.from + line + wait.to) / 2000, // the middle of what a service leaves visible
     text: textOf(wait, run, frame),
   }));
   const stretches = [...waits, ...joined(all, "served", 0)];
