@@ -16,6 +16,7 @@ import {
   POLITE_MS,
   PRINT_MS,
   PROMPT_MS,
+  QUIET_MS,
   SETTLE_MS,
   until,
 } from "./limits.ts";
@@ -97,7 +98,7 @@ export async function greets(trial: Trial): Promise<string> {
   throw new Miss(`${seen}; the client's port is ${localPort}`);
 }
 
-/** The rest of an ordinary visit: a server that does not survive less is not judged by this client. */
+/** The rest of an ordinary visit: so a client does what good ones do, though its check is over. */
 async function goOn(trial: Trial, client: Client): Promise<void> {
   await trial.send(client, [request().bytes]);
   await client.until(() => client.pending.length > 0 || client.end !== "", POLITE_MS);
@@ -127,19 +128,25 @@ async function isGreeted(trial: Trial, client: Client, ms = GREETING_MS): Promis
   }
 }
 
-/** The answer to a request that comes after a long silence. */
-async function askSlowly(trial: Trial, client: Client): Promise<Received | undefined> {
+/**
+ * The answer to a request that comes after a long silence. A server whose limit is shorter than that
+ * has hung up: then one that comes at once.
+ */
+async function askSlowly(trial: Trial, silent: Client): Promise<Received | undefined> {
   const begin = performance.now();
   const message = request();
   try {
+    const hasBrought = await trial.bringsUnasked(silent, LONG_QUIET_MS);
+    const client = silent.end === "" ? silent : await trial.greeted();
+    const asked = performance.now();
     const { answer = await client.receive(ANSWER_MS) } = await trial.ask(
       client,
       message,
-      LONG_QUIET_MS,
+      hasBrought,
     );
-    const ms = performance.now() - begin;
-    const isPrompt = ms < LONG_QUIET_MS + PROMPT_MS || trial.hasLineFor(message);
-    if (answer && !isPrompt) await mustNotComeUnasked(trial, client, ms + PROMPT_MS);
+    const now = performance.now();
+    const isPrompt = now - asked < QUIET_MS + PROMPT_MS || trial.hasLineFor(message);
+    if (answer && !isPrompt) await mustNotComeUnasked(trial, client, now - begin + PROMPT_MS);
     return answer;
   } catch (error) {
     throw error instanceof Miss ? new Miss(`no acknowledgement: ${error.message}`) : error;
@@ -212,10 +219,7 @@ export async function servesOneAtATime(trial: Trial): Promise<void> {
   if (isServed && !(await first.untilEnd(SETTLE_MS))) {
     throw new Miss("the second client is served while the first one is");
   }
-  if (first.end === "") {
-    await trial.ask(first);
-    await trial.leave(first);
-  }
+  await goOn(trial, first);
   await second.until(() => hasAnything() || second.end !== "", ANSWER_MS);
   await trial.leave(second);
 }

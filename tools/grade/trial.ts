@@ -121,16 +121,23 @@ export class Trial {
     await client.receive(SETTLE_MS);
   }
 
+  /** Whether bytes come in this time, in which the client sends nothing. */
+  async bringsUnasked(client: Client, ms: number): Promise<boolean> {
+    client.pending = new Uint8Array();
+    return await client.until(() => client.pending.length > 0 || client.end !== "", ms) &&
+      client.pending.length > 0;
+  }
+
   /**
    * A client that was greeted sends its request, and the server takes it: bytes come back, or a line
    * is printed that was not there before. What comes without a request is no reaction to one, so the
-   * client is quiet for a while before.
+   * client is quiet for a moment before.
    *
+   * @param hasBrought Whether bytes came without a request before.
    * @throws {Miss} When the request is not taken.
    */
-  async ask(client: Client, message = request(), quietMs = QUIET_MS): Promise<Visit> {
-    client.pending = new Uint8Array();
-    const isUnasked = await client.until(() => client.pending.length > 0, quietMs);
+  async ask(client: Client, message = request(), hasBrought = false): Promise<Visit> {
+    const isUnasked = await this.bringsUnasked(client, QUIET_MS) || hasBrought;
     if (client.end !== "") throw new Miss(`before the request ${client.end}`);
     const first = this.lines.length;
     const known = new Set(this.lines.map(kindOf));
