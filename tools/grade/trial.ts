@@ -55,7 +55,7 @@ const LISTENING = /\blistening (?:at|on) \(?'?(?<host>[\w.:-]+?)'?(?:\/|:|, ?)(?
 
 /** What starts the server says that it cannot: the interpreter is not in the sandbox, say. */
 const CANNOT_START =
-  /^(?:\S*\/)?(?:setpriv|choom|prlimit|stdbuf): failed to (?:execute|run)|^Fatal Python error: init/;
+  /^(\S*\/)?(setpriv|choom|prlimit|stdbuf): failed to (execute|run)|^env: .*No such file|^Fatal Python error: init/;
 
 /** A fresh server and its clients. */
 export class Trial {
