@@ -33,19 +33,8 @@ IS_MESSAGEPACK = True
 DEFAULT_PROTOCOL = 4
 HIGHEST_PROTOCOL = 5
 
-__all__ = [
-    "DEFAULT_PROTOCOL",
-    "HIGHEST_PROTOCOL",
-    "PickleError",
-    "Pickler",
-    "PicklingError",
-    "Unpickler",
-    "UnpicklingError",
-    "dump",
-    "dumps",
-    "load",
-    "loads",
-]
+__all__ = ["DEFAULT_PROTOCOL", "HIGHEST_PROTOCOL", "PickleError", "PicklingError"]
+__all__ += ["UnpicklingError", "Pickler", "Unpickler", "dump", "dumps", "load", "loads"]
 
 
 class PickleError(Exception):
