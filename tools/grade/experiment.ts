@@ -5,8 +5,7 @@
  */
 
 import { printable } from "../shared/text.ts";
-import * as beyond from "./checks_beyond.ts";
-import * as lab from "./checks_lab.ts";
+import { RUNS } from "./checks.ts";
 import { MAX_REPORTED_LENGTH } from "./limits.ts";
 import { Miss, NoServer, NotJudged, type Outcome, type Verdict } from "./outcome.ts";
 import { adviceOnStart } from "./start.ts";
@@ -20,32 +19,6 @@ export interface Experiment {
   /** The kind of client that it is made with: the name of the check, or one of its kinds. */
   readonly kind: string;
 }
-
-/** What each check does. It is told the kind of client, and says what was seen if that is not obvious. */
-const RUNS: Record<string, lab.Check> = {
-  "says where": lab.saysWhere,
-  greets: lab.greets,
-  acknowledges: lab.acknowledges,
-  prints: lab.prints,
-  "serves the next": lab.servesNext,
-  "one at a time": lab.servesOneAtATime,
-  "two at once": lab.servesTheWaiting,
-  "leaves at once": lab.survives,
-  "leaves in the middle": lab.survives,
-  resets: lab.survives,
-  garbage: lab.survives,
-  "missing key": lab.refusesIncomplete,
-  "reports exceptions": lab.reports,
-  "reports leaving": lab.reports,
-  "two pieces": beyond.takesTwoPieces,
-  "two in one": beyond.takesTwoInOne,
-  "other script": beyond.printsOtherScripts,
-  "long name": beyond.printsLongName,
-  "silent client": beyond.endsSilence,
-  "forged line": beyond.resistsForgery,
-  "starts again": beyond.startsAgain,
-  "^C": beyond.stops,
-};
 
 /** Makes an experiment. What the server does is an outcome; an error is not the server's. */
 export async function perform({ check, kind }: Experiment, setting: Setting): Promise<Outcome> {

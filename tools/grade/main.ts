@@ -3,7 +3,7 @@
  * what it did and what to change. Where the machine has bubblewrap, each server is in a sandbox.
  *
  * Beside it: options.ts reads the command line, command.ts grades and reports; texts.ts has the table
- * of the checks, checks_lab.ts and checks_beyond.ts what they do, trial.ts a fresh server with its
+ * of the checks, checks.ts what they do, trial.ts a fresh server with its
  * clients, sandbox.ts the sandboxes, report/ the reports.
  *
  * @module

@@ -53,9 +53,12 @@ export interface Visit {
 /** A line that says where the server listens, in one of the lab's own texts. */
 const LISTENING = /\blistening (?:at|on) \(?'?(?<host>[\w.:-]+?)'?(?:\/|:|, ?)(?<port>\d+)\)?/i;
 
-/** What starts the server says that it cannot: the interpreter is not in the sandbox, say. */
-const CANNOT_START =
-  /^(\S*\/)?(setpriv|choom|prlimit|stdbuf): failed to (execute|run)|^env: .*No such file|^Fatal Python error: init/;
+/** How what starts a server says that it cannot: the interpreter is not in the sandbox, say. */
+const CANNOT_START = [
+  /^(\S*\/)?(setpriv|choom|prlimit|stdbuf): failed to (execute|run)/,
+  /^env: .*No such file/,
+  /^Fatal Python error: init/,
+];
 
 /** A fresh server and its clients. */
 export class Trial {
@@ -309,7 +312,7 @@ export class Trial {
 
   #nobody(): Error {
     const lines = this.server?.allLines() ?? [];
-    const broken = lines.find((line) => CANNOT_START.test(line));
+    const broken = lines.find((line) => CANNOT_START.some((pattern) => pattern.test(line)));
     if (broken !== undefined) return new Trouble(`its program cannot start here: ${broken}`);
     const words = `nobody accepts at port ${this.address?.port ?? this.setting.port}`;
     return this.address === undefined ? new NoServer(words) : new Miss(words);

@@ -1,6 +1,6 @@
 /**
- * The checks of what the lab asks for. Each begins with a server that was just started, and returns
- * what was seen, or nothing where it saw what was expected. It throws a {@linkcode Miss} else.
+ * The checks. Each begins with a server that was just started, and returns what was seen, or nothing
+ * where it saw what was expected. It throws a {@linkcode Miss} else.
  *
  * @module
  */
@@ -13,6 +13,7 @@ import {
   GREETING_MS,
   LONG_QUIET_MS,
   NOTHING_MS,
+  PIECE_MS,
   POLITE_MS,
   PRINT_MS,
   PROMPT_MS,
@@ -20,14 +21,24 @@ import {
   SETTLE_MS,
   until,
 } from "./limits.ts";
-import { GARBAGE, inTwo, lineOf, NAME_WITHOUT_SID, request, WITHOUT_SID } from "./messages.ts";
-import { Miss, NotJudged } from "./outcome.ts";
+import {
+  GARBAGE,
+  inTwo,
+  lineOf,
+  LONG_NAME,
+  NAME_WITHOUT_SID,
+  OTHER_SCRIPTS,
+  type Request,
+  request,
+  WITHOUT_SID,
+} from "./messages.ts";
+import { Miss, NoServer, NotJudged } from "./outcome.ts";
 import { describe, quote, show } from "./show.ts";
 import type { Trial } from "./trial.ts";
 import { isSameLine, kindOf } from "./words.ts";
 
 /** A check: what it returns stands in the report as what was seen. */
-export type Check = (trial: Trial, kind: string) => Promise<string | void>;
+type Check = (trial: Trial, kind: string) => Promise<string | void>;
 
 /** How a bad client behaves, by the name of the check. */
 const BAD_CLIENTS: Record<string, (trial: Trial, client: Client) => Promise<void>> = {
@@ -52,7 +63,7 @@ const BAD_CLIENTS: Record<string, (trial: Trial, client: Client) => Promise<void
 // --------------------------------------------------------------------------- the first client --
 
 /** The server says where it listens, in the lab's words, and clients reach it there. */
-export async function saysWhere(trial: Trial): Promise<string> {
+async function saysWhere(trial: Trial): Promise<string> {
   await trial.connect();
   await until(() => trial.said() !== undefined || trial.server?.hasEnded === true, PRINT_MS);
   const said = trial.said();
@@ -83,7 +94,7 @@ function noteOn(host: string, port: number, usual: number): string {
 }
 
 /** The greeting comes at once, and has the client's port. */
-export async function greets(trial: Trial): Promise<string> {
+async function greets(trial: Trial): Promise<string> {
   const client = await trial.connect();
   const greeting = await client.receive(ANSWER_MS);
   if (greeting || client.pending.length > 0) trial.met.add("greets");
@@ -106,7 +117,7 @@ async function goOn(trial: Trial, client: Client): Promise<void> {
 }
 
 /** The answer to a request is 1. This check alone judges what the answer is. */
-export async function acknowledges(trial: Trial): Promise<string> {
+async function acknowledges(trial: Trial): Promise<string> {
   const client = await trial.connect();
   const answer = await isGreeted(trial, client)
     ? await askSlowly(trial, client)
@@ -173,7 +184,7 @@ async function askUnasked(trial: Trial, client: Client): Promise<Received | unde
 }
 
 /** The line of a request, to the letter. */
-export async function prints(trial: Trial): Promise<string> {
+async function prints(trial: Trial): Promise<string> {
   const client = await trial.connect();
   const message = request();
   const hasGreeting = await isGreeted(trial, client);
@@ -203,13 +214,13 @@ async function noteLateLine(trial: Trial, words: RegExp): Promise<void> {
 // -------------------------------------------------------------------------- one after another --
 
 /** Two clients, one after the other. */
-export async function servesNext(trial: Trial): Promise<void> {
+async function servesNext(trial: Trial): Promise<void> {
   await trial.visit();
   await trial.visit();
 }
 
 /** While a client is served, another one that comes gets nothing. */
-export async function servesOneAtATime(trial: Trial): Promise<void> {
+async function servesOneAtATime(trial: Trial): Promise<void> {
   const first = await trial.greeted();
   const second = await trial.connect();
   second.send(request().bytes);
@@ -225,7 +236,7 @@ export async function servesOneAtATime(trial: Trial): Promise<void> {
 }
 
 /** A client that comes while another one is served is served after it. */
-export async function servesTheWaiting(trial: Trial): Promise<void> {
+async function servesTheWaiting(trial: Trial): Promise<void> {
   const first = await trial.connect();
   const second = await trial.connect();
   for (const client of [first, second]) {
@@ -238,7 +249,7 @@ export async function servesTheWaiting(trial: Trial): Promise<void> {
 // -------------------------------------------------------------------------------- bad clients --
 
 /** A bad client comes, and the next client is served. */
-export async function survives(trial: Trial, kind: string): Promise<void> {
+async function survives(trial: Trial, kind: string): Promise<void> {
   await meetBadClient(trial, kind);
   await trial.visit();
 }
@@ -250,7 +261,7 @@ async function meetBadClient(trial: Trial, kind: string): Promise<void> {
 }
 
 /** A dict without sid: the next client is served, and what is no request gets no acknowledgement. */
-export async function refusesIncomplete(trial: Trial): Promise<void> {
+async function refusesIncomplete(trial: Trial): Promise<void> {
   const client = await trial.connect();
   await client.receive(GREETING_MS);
   await trial.send(client, [WITHOUT_SID]);
@@ -283,7 +294,7 @@ function isAcknowledgement(answer: Received, good: Received | undefined): boolea
  * The server says something about a bad client that good clients do not cause, and goes on. The line
  * of a good client with another name says nothing.
  */
-export async function reports(trial: Trial, kind: string): Promise<string> {
+async function reports(trial: Trial, kind: string): Promise<string> {
   const { request: good } = await trial.visit();
   await trial.visit();
   await delay(SETTLE_MS);
@@ -307,3 +318,163 @@ async function mustGoOn(trial: Trial, kind: string): Promise<void> {
     throw new NotJudged(`it builds on "${kind}": the next client is not served after such a one`);
   }
 }
+
+// ------------------------------------------------------------------------------ beyond the lab --
+
+/**
+ * Waits until the server has taken the requests that a client has sent: it answers each of them, or,
+ * if it never acknowledges, it prints a line for each.
+ */
+async function untilTaken(trial: Trial, client: Client, requests: Request[]): Promise<void> {
+  let answers = 0;
+  while (answers < requests.length) {
+    const answer = await client.receive(answers === 0 ? ANSWER_MS : PRINT_MS);
+    if (!answer) break;
+    if (Object(answer.value).error !== undefined) throw new Miss(show(answer.value));
+    answers += 1;
+  }
+  if (answers === requests.length) return;
+  if (answers > 0) throw new Miss(`${answers} of ${requests.length} answers`);
+  if (!(await until(() => requests.every((message) => trial.hasLineFor(message)), PRINT_MS))) {
+    throw trial.nothing(client, "no answer");
+  }
+}
+
+/** A request that comes in two pieces is one request, and no answer comes before it is whole. */
+async function takesTwoPieces(trial: Trial): Promise<void> {
+  const client = await trial.greeted();
+  const message = request();
+  const [first, second] = inTwo(message.bytes);
+  await trial.send(client, [first]);
+  const early = await client.receive(PIECE_MS);
+  if (early) throw new Miss(`${show(early.value)} before the second piece`);
+  client.send(second);
+  await untilTaken(trial, client, [message]);
+}
+
+/** Two requests that come together are two requests. */
+async function takesTwoInOne(trial: Trial): Promise<void> {
+  const client = await trial.greeted();
+  const both = [request(), request()];
+  const bytes = new Uint8Array(both.flatMap((message) => [...message.bytes]));
+  await trial.send(client, [bytes]);
+  await untilTaken(trial, client, both);
+}
+
+const ORDINARY_NAME = "Alice Brown";
+
+/**
+ * A line with this name as it is, whatever else the line has: `prints` judges that. It must be a line
+ * as a good client's is, where there is one.
+ */
+async function mustPrint(trial: Trial, name: string): Promise<string> {
+  const message = request(name);
+  await trial.visit(message);
+  const ofThis = (line: string) => line.includes(`${message.sid}`);
+  await trial.hasPrinted((line) => ofThis(line) && line.includes(name), PRINT_MS);
+  const line = trial.server?.allLines().find(ofThis);
+  if (line === undefined) throw new Miss("no line for this request");
+  const good = await ordinaryLine(trial);
+  const isSame = good === "" || isSameLine(line, name, good, ORDINARY_NAME);
+  if (line.includes(name) && isSame) return "a line with this name";
+  throw new Miss(quote(line));
+}
+
+/** The line for a good client, or nothing if there is none. */
+async function ordinaryLine(trial: Trial): Promise<string> {
+  const message = request(ORDINARY_NAME);
+  try {
+    await trial.visit(message);
+  } catch (error) {
+    if (error instanceof Miss) return ""; // it may serve one client only
+    throw error;
+  }
+  const ofThis = (line: string) => line.includes(`${message.sid}`);
+  await trial.hasPrinted(ofThis, PRINT_MS);
+  return trial.lines.find(ofThis) ?? "";
+}
+
+/** A name in three scripts. */
+async function printsOtherScripts(trial: Trial): Promise<string> {
+  return await mustPrint(trial, OTHER_SCRIPTS);
+}
+
+/** A name that makes the request as long as one may be. */
+async function printsLongName(trial: Trial): Promise<string> {
+  return await mustPrint(trial, LONG_NAME);
+}
+
+/** A client that says nothing keeps the next one out for some seconds only. */
+async function endsSilence(trial: Trial): Promise<string> {
+  await trial.connect();
+  const other = await trial.connect();
+  const begin = performance.now();
+  const { silence } = trial.setting;
+  const isHeard = () => other.pending.length > 0 || other.end !== "";
+  if (!(await other.until(isHeard, silence * 1000))) {
+    throw new Miss(`it was not served within ${silence} s`);
+  }
+  const seconds = ((performance.now() - begin) / 1000).toFixed(1);
+  await trial.greeting(other, 0);
+  await trial.ask(other);
+  return `it was served after ${seconds} s`;
+}
+
+/** A name with a line break in it makes no second line. */
+async function resistsForgery(trial: Trial): Promise<void> {
+  const forged = lineOf({ name: "Mallory", user: "mallory", sid: 1 });
+  await trial.visit(request(`Eve\n${forged}\n`)).catch((error) => {
+    if (!(error instanceof Miss)) throw error; // it may well refuse such a name
+  });
+  const { request: { sid } } = await trial.visit();
+  const isSeen = await trial.hasPrinted((line) => line.includes(`${sid}`), PRINT_MS);
+  if (trial.lines.some((line) => line.startsWith(forged))) throw new Miss(quote(forged));
+  if (!isSeen) throw new NotJudged('it builds on "prints": a good client has no line, either');
+}
+
+/** It ends with a client connected, and another one is started at once, at the same port. */
+async function startsAgain(trial: Trial): Promise<void> {
+  await trial.ask(await trial.greeted());
+  await trial.restart();
+  try {
+    await trial.visit();
+  } catch (error) {
+    throw error instanceof NoServer ? new Miss(error.message) : error;
+  }
+}
+
+/** ^C ends it. */
+async function stops(trial: Trial): Promise<string> {
+  if (Deno.build.os === "windows") throw new NotJudged("Windows ends a process at once");
+  await trial.visit();
+  if (await trial.interrupt()) return "it ended";
+  throw new Miss("it goes on running");
+}
+
+// ------------------------------------------------------------------------------------- by name --
+
+/** What each check does. It is told the kind of client, and says what was seen if that is not obvious. */
+export const RUNS: Record<string, Check> = {
+  "says where": saysWhere,
+  greets: greets,
+  acknowledges: acknowledges,
+  prints: prints,
+  "serves the next": servesNext,
+  "one at a time": servesOneAtATime,
+  "two at once": servesTheWaiting,
+  "leaves at once": survives,
+  "leaves in the middle": survives,
+  resets: survives,
+  garbage: survives,
+  "missing key": refusesIncomplete,
+  "reports exceptions": reports,
+  "reports leaving": reports,
+  "two pieces": takesTwoPieces,
+  "two in one": takesTwoInOne,
+  "other script": printsOtherScripts,
+  "long name": printsLongName,
+  "silent client": endsSilence,
+  "forged line": resistsForgery,
+  "starts again": startsAgain,
+  "^C": stops,
+};
