@@ -45,6 +45,7 @@ async function run(program: string, args: string[]): Promise<void> {
 
 async function performTask(task: Task): Promise<Outcome> {
   hideFromServer();
+  Deno.umask(0o022); // not that of the person who grades
   await fillFolder(task);
   Deno.writeTextFileSync(`${task.world}${LAB}/pickle.py`, task.pickle);
   const { command, wrappers, port, silence } = task;
