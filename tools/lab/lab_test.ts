@@ -7,6 +7,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { decode, encode } from "@std/msgpack";
+import { Process } from "../shared/process.ts";
 import {
   ALICE,
   ALICE_LINE,
@@ -21,7 +22,6 @@ import {
   type Result,
   run,
   runClient,
-  Server,
   TRANSCRIPT,
 } from "./testing.ts";
 
@@ -74,16 +74,16 @@ function assertFailed({ code, err }: Result, words: RegExp): void {
 
 pythonTest("lab/client.py is served by our server, and ends by itself", async (python) => {
   await using folder = await Folder.handOut();
-  await using server = await Server.startOurs("--keep-alive-timeout", "0");
+  await using server = await Process.main("--keep-alive-timeout", "0");
   assertPassed(await runClient(python, folder, server.port));
   assertPassed(await runClient(python, folder, server.port, ["Zoë 李小龙", "zoe", "00123"]));
-  await server.says(/Zoë 李小龙, Github Username: zoe, sid: 00123\n/);
-  assert(server.out.includes(ALICE_LINE), server.out);
+  assertEquals(await server.stdout.next(), ALICE_LINE);
+  await server.stdout.until("Zoë 李小龙, Github Username: zoe, sid: 00123");
 });
 
 pythonTest("lab/client.py asks for what is not given, on standard error", async (python) => {
   await using folder = await Folder.handOut();
-  await using server = await Server.startOurs();
+  await using server = await Process.main();
   const all = await runClient(
     python,
     folder,
@@ -96,7 +96,7 @@ pythonTest("lab/client.py asks for what is not given, on standard error", async 
   assertEquals(all.err.split(": ").length - 1, 4, all.err); // one answer was empty
   const one = await runClient(python, folder, server.port, ALICE.slice(0, 2), "123456789\n");
   assertEquals([one.code, one.err], [0, "Your student id: "]);
-  await server.says(new RegExp(`(${ALICE_LINE}){2}`));
+  for (let i = 0; i < 2; i++) assertEquals(await server.stdout.next(), ALICE_LINE);
 });
 
 /** What a server of a test does with its client. */
@@ -183,7 +183,7 @@ async function failsWithUnknownMachine(python: Python, folder: Folder): Promise<
 }
 
 async function failsWithLongRequest(python: Python, folder: Folder): Promise<void> {
-  await using server = await Server.startOurs();
+  await using server = await Process.main();
   for (const args of [["A".repeat(5000), "a", "1"], ["Alice", "a", "9".repeat(5000)]]) {
     const result = await runClient(python, folder, server.port, args);
     assertFailed(result, /^The server refused: .*4096/);
@@ -252,7 +252,7 @@ function hasIPv6(): boolean {
 pythonTest("lab/client.py finds a server at an IPv6 address, and at a name", async (python) => {
   await using folder = await Folder.handOut();
   for (const host of hasIPv6() ? ["::1", "localhost"] : ["localhost"]) {
-    await using server = await Server.startOurs("--host", host);
+    await using server = await Process.main("--host", host);
     const result = await runClient(python, folder, server.port, ["--host", host, ...ALICE]);
     assertEquals([result.code, result.err], [0, ""]);
   }
@@ -301,7 +301,7 @@ pythonTest("lab/client.py under a debugger that has loaded Python's own pickle",
   await using folder = await Folder.handOut();
   const debug = (port: number) =>
     run(python.program, ["-c", DEBUGGER, folder.path, "--port", String(port), ...ALICE]);
-  await using server = await Server.startOurs();
+  await using server = await Process.main();
   const { out, err } = await debug(server.port);
   assertEquals(err, "0\n0\n");
   assertEquals(out.match(/you passed the test/g)?.length, 2, out);
@@ -342,7 +342,7 @@ pythonTest("lab/client.py: a number is sent as one, unless it would change", asy
 
 pythonTest("lab/client.py says why it waits, and is served when it is its turn", async (python) => {
   await using folder = await Folder.handOut();
-  await using server = await Server.startOurs("--request-timeout", "0");
+  await using server = await Process.main("--request-timeout", "0");
   using other = await Deno.connect({ hostname: "127.0.0.1", port: server.port });
   await other.read(new Uint8Array(100)); // the other one is being served
   const args = [folder.file("client.py"), "--port", String(server.port), ...ALICE];
@@ -378,7 +378,7 @@ while True:
 pythonTest("an old client that waits for more is told that all is well", async (python) => {
   await using folder = await Folder.with(PICKLE);
   const script = await folder.write("client.py", OLD_CLIENT);
-  await using server = await Server.startOurs("--keep-alive-timeout", "0.1");
+  await using server = await Process.main("--keep-alive-timeout", "0.1");
   const { code, out, err } = await run(python.program, [script, String(server.port)]);
   assertEquals([code, TRANSCRIPT.test(out)], [1, true], out);
   const last = err.trimEnd().split("\n").at(-1) ?? "";

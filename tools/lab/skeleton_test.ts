@@ -7,6 +7,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { ROOT, TOOLS_FLAGS } from "../shared/config.ts";
+import { Process } from "../shared/process.ts";
 import {
   assertPassed,
   FIXTURES,
@@ -20,7 +21,6 @@ import {
   type Result,
   run,
   runClient,
-  Server,
 } from "./testing.ts";
 
 // --------------------------------------------------------------------------------- the server --
@@ -46,12 +46,14 @@ pythonTest("lab/server.py runs as it is, and says what is missing", async (pytho
 pythonTest("lab/client.py is served by the solution, and once more", async (python) => {
   const { folder, port } = await folderWithServer(await Deno.readTextFile(SOLUTION));
   await using _ = folder;
-  await using server = await Server.start(python.program, [folder.file("server.py")]);
+  const env = { PYTHONDONTWRITEBYTECODE: "1", PYTHONUNBUFFERED: "1" };
+  await using server = await Process.server(python.program, [folder.file("server.py")], { env });
   assertPassed(await runClient(python, folder, port));
   assertPassed(await runClient(python, folder, port, ["Zoë 李小龙", "zoe", "00123"]));
-  await server.says(/Zoë 李小龙, Github Username: zoe, sid: 00123\n/);
-  assertEquals(server.out.split("\n").length, 4, server.out);
-  assertEquals(server.err, "");
+  await server.stdout.next(); // Alice's
+  await server.stdout.until("Zoë 李小龙, Github Username: zoe, sid: 00123");
+  const { out, err } = await server.stop("SIGKILL");
+  assertEquals([out, err], [[], []]);
 });
 
 // -------------------------------------------------------------------------------- the grader --

@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { ROOT, serverFlags } from "../shared/config.ts";
+import { ROOT } from "../shared/config.ts";
 
 /** The folder that students get. */
 export const LAB = new URL("lab/", ROOT);
@@ -63,79 +63,6 @@ export async function run(
   const { code, stdout, stderr } = await child.output();
   const text = new TextDecoder();
   return { code, out: text.decode(stdout), err: text.decode(stderr) };
-}
-
-/** A server that is running. */
-export class Server {
-  /** Standard output, as it comes. */
-  out = "";
-  /** Standard error, as it comes. */
-  err = "";
-  /** The port, once the server has said it. */
-  port = 0;
-  readonly #child: Deno.ChildProcess;
-  readonly #pipes: Promise<unknown>;
-  #changed = Promise.withResolvers<void>();
-
-  private constructor(program: string, args: string[], cwd?: string) {
-    const env = { PYTHONDONTWRITEBYTECODE: "1", PYTHONUNBUFFERED: "1", NO_COLOR: "1" };
-    const command = { args, cwd, env, stdout: "piped", stderr: "piped" } as const;
-    this.#child = new Deno.Command(program, command).spawn();
-    this.#pipes = Promise.all([
-      this.#collect(this.#child.stdout, (text) => this.out += text),
-      this.#collect(this.#child.stderr, (text) => this.err += text),
-    ]);
-  }
-
-  async #collect(pipe: ReadableStream<Uint8Array<ArrayBuffer>>, add: (text: string) => void) {
-    for await (const text of pipe.pipeThrough(new TextDecoderStream())) {
-      add(text);
-      this.#changed.resolve();
-      this.#changed = Promise.withResolvers();
-    }
-  }
-
-  /** Starts a server and waits until it listens. */
-  static async start(program: string, args: string[], cwd?: string): Promise<Server> {
-    const server = new Server(program, args, cwd);
-    await server.says(/Listening at .*\/\d+\n/);
-    server.port = Number(server.out.match(/\/(\d+)\n/)?.[1]);
-    return server;
-  }
-
-  /** The project's own server. */
-  static async startOurs(...options: string[]): Promise<Server> {
-    const args = [
-      "run",
-      ...await serverFlags(),
-      "--allow-net",
-      "main.ts",
-      "--port",
-      "0",
-      ...options,
-    ];
-    return await Server.start(Deno.execPath(), args, pathOf(ROOT));
-  }
-
-  /** Waits until the server has printed this. */
-  async says(words: RegExp): Promise<void> {
-    let hasEnded = false;
-    const end = this.#pipes.then(() => hasEnded = true);
-    while (!words.test(this.out + this.err)) {
-      assert(!hasEnded, `${words} is not in: ${this.out}${this.err}`);
-      await Promise.race([this.#changed.promise, end]);
-    }
-  }
-
-  /** Ends the server. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child.kill("SIGKILL");
-    } catch { // It has ended by itself.
-    }
-    await this.#pipes;
-    await this.#child.status;
-  }
 }
 
 /** The path of a file URL on this system. */
@@ -259,7 +186,7 @@ export function pythonTest(name: string, fn: PythonTest): void {
 export const ALICE = ["Alice Brown", "abrown", "123456789"];
 /** The line that a server prints for it. */
 export const ALICE_LINE =
-  "Connected: Student: Alice Brown, Github Username: abrown, sid: 123456789\n";
+  "Connected: Student: Alice Brown, Github Username: abrown, sid: 123456789";
 /** What the hand-out's client prints when it is served. */
 export const TRANSCRIPT = new RegExp(
   "^\\{'clientid': \\d+\\} has successfully connected to 127\\.0\\.0\\.1/\\d+\r?\n" +
