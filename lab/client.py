@@ -41,16 +41,17 @@ class Client:
 
     def connect(self, host, port):
         """Makes the socket and connects it. Raises a LabError if nobody answers there."""
+        place = "%s/%d" % (host, port)
+        advice = "start it first, or say with --host and --port where it is"
         try:
             # A name may have addresses of IPv4 and of IPv6: this tries one after the other.
             self.socket = socket.create_connection((host, port))
         except (socket.gaierror, UnicodeError):
             raise LabError("There is no machine called %s: say where with --host" % host) from None
         except ConnectionRefusedError:
-            advice = "start it first, or say with --host and --port where it is"
-            raise LabError("No server at %s/%d: %s" % (host, port, advice)) from None
+            raise LabError("No server at %s: %s" % (place, advice)) from None
         except OSError as error:
-            raise LabError("No connection to %s/%d: %s" % (host, port, error)) from None
+            raise LabError("No server at %s (%s): %s" % (place, error.strerror, advice)) from None
         self.reader = self.socket.makefile("rb")  # reads of it are reads of the socket
 
     def send(self, value):

@@ -1,4 +1,4 @@
-"""What the client of lab 2 says and hears. client.py has the socket."""
+"""What the client of lab 2 says and hears. client.py has the socket and the bytes."""
 
 import os
 import socket
@@ -46,10 +46,11 @@ def fault_of_words(words):
     for word in words:
         if fault_of(word):
             return "%a cannot be taken: %s" % (word[:40], fault_of(word))
-    is_name_split = len(words) == 2 and " " not in words[0]
+    is_name_split = len(words) == 2 and len(words[0].split()) == 1
     is_id_a_name = len(words) == 3 and not any(letter.isdigit() for letter in words[2])
     if len(words) > 3 or is_name_split or is_id_a_name:
-        return 'write a name in quotes, and an id with digits: "Alice Brown" abrown 123456789'
+        example = '"Alice Brown" abrown 123456789'
+        return "write a name in quotes and an id with digits, or nothing and it asks: " + example
     return ""
 
 

@@ -214,7 +214,7 @@ pythonTest("lab/client.py: each failure is one line, and status 1", async (pytho
 
 /** Command lines that are wrong, and what is said about them. */
 const WRONG_COMMANDS: [args: string[], words: RegExp][] = [
-  [["Alice", "Brown"], /write a name in quotes/],
+  [["Alice", "Brown"], /write a name in quotes .*"Alice Brown" abrown/],
   [["Alice", "Brown", "abrown"], /an id with digits/],
   [["Alice", "Brown", "abrown", "123456789"], /write a name in quotes/],
   [["“Alice", "Brown”", "abrown", "123456789"], /it has “, which is not the "/],
