@@ -9,15 +9,7 @@ import { assert, assertEquals } from "@std/assert";
 import { homedir } from "node:os";
 import { type Graded, type Grades, Trouble } from "./outcome.ts";
 import { readAnswer } from "./sandbox.ts";
-import {
-  canTest,
-  graderCommand,
-  missedIn,
-  pathOf,
-  PYTHON,
-  run,
-  Submissions,
-} from "./testing.ts";
+import { canTest, graderCommand, missedIn, pathOf, PYTHON, run, Submissions } from "./testing.ts";
 
 /** The deeds of fixtures/hostile.py, and what each of them prints if it has done no harm. */
 const DEEDS: Record<string, RegExp> = {
