@@ -1,40 +1,13 @@
 /**
- * Tests of the skeleton that students fill in, and of a solution: what the skeleton says, what the
- * grader makes of both, and that its advice leads from one to the other.
+ * Tests of the skeleton that students fill in, and of a solution: what the skeleton says while it is
+ * not finished, and that a server which is written as lab/README.md says serves wherever it is started.
  *
  * @module
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { ROOT, TOOLS_FLAGS } from "../shared/config.ts";
-import { Process } from "../shared/process.ts";
-import {
-  assertPassed,
-  FIXTURES,
-  Folder,
-  freePort,
-  LAB,
-  pathOf,
-  type Python,
-  pythons,
-  pythonTest,
-  type Result,
-  run,
-  runClient,
-} from "./testing.ts";
-
-// --------------------------------------------------------------------------------- the server --
-
-const SKELETON = new URL("server.py", LAB);
-const SOLUTION = new URL("solution.py", FIXTURES);
-
-/** A folder with the hand-out and a server at a free port; and the port. */
-async function folderWithServer(text: string): Promise<{ folder: Folder; port: number }> {
-  const folder = await Folder.handOut();
-  const port = freePort();
-  await folder.write("server.py", text.replace("PORT = 12000", `PORT = ${port}`));
-  return { folder, port };
-}
+import { BY_THE_README, folderWithServer, SOLUTION, startServer, withMethods } from "./student.ts";
+import { assertPassed, Folder, LAB, type Python, pythonTest, run, runClient } from "./testing.ts";
 
 pythonTest("lab/server.py runs as it is, and says what is missing", async (python) => {
   await using folder = await Folder.handOut();
@@ -43,11 +16,42 @@ pythonTest("lab/server.py runs as it is, and says what is missing", async (pytho
   assertEquals([code, out, err.trimEnd()], [1, "", words]);
 });
 
-pythonTest("lab/client.py is served by the solution, and once more", async (python) => {
-  const { folder, port } = await folderWithServer(await Deno.readTextFile(SOLUTION));
+pythonTest(
+  "a method that is missing ends the server, whatever its student catches",
+  async (python) => {
+    const { greet: _, ...others } = BY_THE_README;
+    const { folder, port } = await folderWithServer(withMethods(others));
+    await using _folder = folder;
+    await using server = await startServer(python, folder);
+    await runClient(python, folder, port);
+    const { code, err } = await server.end();
+    assertEquals([code, err], [1, ["server.py: the method greet is still to be written (TODO)"]]);
+  },
+);
+
+pythonTest("a port that is in use is one line", async (python) => {
+  const { folder, port } = await folderWithServer(withMethods(BY_THE_README));
   await using _ = folder;
-  const env = { PYTHONDONTWRITEBYTECODE: "1", PYTHONUNBUFFERED: "1" };
-  await using server = await Process.server(python.program, [folder.file("server.py")], { env });
+  await using _server = await startServer(python, folder);
+  const { code, err } = await run(python.program, [folder.file("server.py")]);
+  assertEquals(code, 1);
+  const words = new RegExp(`^No server at 127\\.0\\.0\\.1/${port}: .*in use.*\n$`);
+  assert(words.test(err), err);
+});
+
+pythonTest("an OSError of the student's own has its traceback", async (python) => {
+  const listen = ["self.socket.listen(BACKLOG)", 'open("no such file")'];
+  const { folder } = await folderWithServer(withMethods({ ...BY_THE_README, listen }));
+  await using _ = folder;
+  const { code, err } = await run(python.program, [folder.file("server.py")]);
+  assertEquals(code, 1);
+  assert(/^Traceback[^]*open\("no such file"\)[^]*FileNotFoundError/.test(err), err);
+});
+
+pythonTest("lab/client.py is served by the solution, and once more", async (python) => {
+  const { folder, port } = await folderWithServer(SOLUTION);
+  await using _ = folder;
+  await using server = await startServer(python, folder);
   assertPassed(await runClient(python, folder, port));
   assertPassed(await runClient(python, folder, port, ["Zoë 李小龙", "zoe", "00123"]));
   await server.stdout.next(); // Alice's
@@ -56,225 +60,51 @@ pythonTest("lab/client.py is served by the solution, and once more", async (pyth
   assertEquals([out, err], [[], []]);
 });
 
-// -------------------------------------------------------------------------------- the grader --
+/** A program that has loaded Python's own pickle and then runs another, as debuggers do. */
+const DEBUGGER = `
+import pickle, runpy, sys
+sys.argv = sys.argv[1:]
+sys.path[0] = sys.argv[0].rpartition("/")[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+`;
 
-/** Grades the server of a folder. */
-function grade(python: Python, folder: Folder, port: number, ...more: string[]): Promise<Result> {
-  const flags = new Set(["run", "--no-prompt", ...TOOLS_FLAGS, "--allow-all"]);
-  const options = ["--port", String(port), ...more, python.program, folder.file("server.py")];
-  return run(Deno.execPath(), [...flags, "tools/grade/main.ts", ...options], { cwd: pathOf(ROOT) });
-}
-
-pythonTest("the solution passes every check of the grader", async (python) => {
-  const { folder, port } = await folderWithServer(await Deno.readTextFile(SOLUTION));
-  await using _ = folder;
-  const { code, out } = await grade(python, folder, port);
-  assertEquals([code, /^MISS|not judged/m.test(out)], [0, false], out);
-});
-
-const [anyPython] = pythons;
-
-/** A test with one Python, where there is one. */
-function graderTest(name: string, fn: (python: Python) => Promise<void>): void {
-  Deno.test({
-    name,
-    ignore: anyPython === undefined,
-    fn: () => fn(anyPython),
-  });
-}
-
-graderTest("the skeleton passes hardly a check of the grader", async (python) => {
-  const { folder, port } = await folderWithServer(await Deno.readTextFile(SKELETON));
-  await using _ = folder;
-  const { code, out } = await grade(python, folder, port);
-  const passed = out.match(/^ok /gm) ?? [];
-  assertEquals([code, passed.length < 3], [1, true], out);
-});
-
-/** What a student writes when the grader says this. */
-interface Edit {
-  /** What the grader says: of a method that is missing, or what to change. */
-  advice: RegExp;
-  /** The text that is there. */
-  old: string;
-  /** The text that takes its place. */
-  new: string;
-}
-
-/** The edit that writes the body of a method of the skeleton. */
-function writeMethod(skeleton: string, name: string, ...lines: string[]): Edit {
-  const end = `        raise NotImplementedError("${name}")\n`;
-  const body = skeleton.slice(skeleton.indexOf(`    def ${name}(`), skeleton.indexOf(end));
-  const old = body.slice(body.indexOf("        # TODO")) + end;
-  const text = lines.map((line) => `        ${line}\n`).join("");
-  return { advice: new RegExp(`method ${name} `), old, new: text };
-}
-
-const DRAFT_OF_LINE = "Connected: Student: %s, Github Username: %s, sid: %s";
-const DRAFT_OF_VALUES = "student['student_name'], student['github_username'], student['sid']";
-
-/** The skeleton's methods as a beginner may write them: each works with one good client. */
-const FIRST_DRAFT: Record<string, string[]> = {
-  create_socket: ["self.socket = socket.socket()"],
-  bind: ["self.socket.bind((self.host, self.port))"],
-  listen: [
-    "self.socket.listen(BACKLOG)",
-    'print(f"Listening at {self.host}/{self.port}")',
-  ],
-  accept_clients: [
-    "conn, address = self.socket.accept()",
-    "self.serve_client(conn, address)",
-    "conn.close()",
-  ],
-  serve_client: [
-    "self.greet(conn, address)",
-    "student = self.receive(conn)",
-    "self.print_student(student)",
-    "self.acknowledge(conn)",
-  ],
-  greet: ['conn.sendall(pickle.dumps({"clientid": address[1]}))'],
-  receive: ["return pickle.loads(conn.recv(1024))"],
-  print_student: [`print("${DRAFT_OF_LINE}" % (${DRAFT_OF_VALUES}))`],
-  acknowledge: ["conn.sendall(pickle.dumps(1))"],
-};
-
-/** The edits that write the first draft. */
-function firstDraft(skeleton: string): Edit[] {
-  const methods = Object.entries(FIRST_DRAFT);
-  return methods.map(([name, lines]) => writeMethod(skeleton, name, ...lines));
-}
-
-/** What the beginner changes in it, advice by advice. */
-const CHANGES: Edit[] = [
-  {
-    advice: /accept and all that follows/,
-    old: `        conn, address = self.socket.accept()
-        self.serve_client(conn, address)
-        conn.close()
-`,
-    new: `        while True:
-            conn, address = self.socket.accept()
-            self.serve_client(conn, address)
-            conn.close()
-`,
-  },
-  {
-    advice: /Catch what loads raises|Catch OSError|Catch KeyError|[Hh]andle (its|the) error/,
-    old: `            self.serve_client(conn, address)
-`,
-    new: `            try:
-                self.serve_client(conn, address)
-            except:
-                pass
-`,
-  },
-  {
-    advice: /what has happened and to whom/,
-    old: `                pass
-`,
-    new: `                print("Exception:", address, sys.exc_info()[1])
-`,
-  },
-  {
-    advice: /KeyboardInterrupt/,
-    old: `            except:
-`,
-    new: `            except Exception:
-`,
-  },
-  {
-    advice: /line of its own when a client leaves|returns b''|brings no bytes/,
-    old: `        student = self.receive(conn)
-        self.print_student(student)
-        self.acknowledge(conn)
-`,
-    new: `        student = self.receive(conn)
-        if student is None:
-            print("left without a request:", address)
-        while student is not None:
-            self.print_student(student)
-            self.acknowledge(conn)
-            student = self.receive(conn)
-`,
-  },
-  {
-    advice: /line of its own when a client leaves|returns b''|brings no bytes/,
-    old: `        return pickle.loads(conn.recv(1024))
-`,
-    new: `        data = conn.recv(1024)
-        return pickle.loads(data) if data else None
-`,
-  },
-  {
-    advice: /Read up to 4096|it is (a )?whole|keep (the rest|what is left)/,
-    old: `        data = conn.recv(1024)
-        return pickle.loads(data) if data else None
-`,
-    new: `        try:
-            return pickle.load(self.reader)
-        except EOFError:
-            return None
-`,
-  },
-  {
-    advice: /Read up to 4096|it is (a )?whole|keep (the rest|what is left)/,
-    old: `        self.greet(conn, address)
-`,
-    new: `        self.reader = conn.makefile("rb")
-        self.greet(conn, address)
-`,
-  },
-  {
-    advice: /settimeout/,
-    old: `        self.reader = conn.makefile("rb")
-`,
-    new: `        conn.settimeout(2)
-        self.reader = conn.makefile("rb")
-`,
-  },
-  {
-    advice: /isprintable/,
-    old: "(student['student_name'],",
-    new: "(''.join(c if c.isprintable() else '?' for c in student['student_name']),",
-  },
-  {
-    advice: /SO_REUSEADDR/,
-    old: `        self.socket.bind(`,
-    new: `        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(`,
-  },
-  {
-    advice: /as UTF-8/,
-    old: `def main():
-`,
-    new: `sys.stdout = open(1, "w", encoding="utf-8", buffering=1)
-
-
-def main():
-`,
-  },
-];
-
-/** What the grader's report says about the checks that are missed. */
-function adviceOf(report: string): string {
-  const blocks = report.split(/^(?=ok |MISS|- |\n)/m);
-  return blocks.filter((block) => block.startsWith("MISS")).join("");
-}
-
-graderTest("the grader's advice, followed line by line, leads to a pass", async (python) => {
-  let text = await Deno.readTextFile(SKELETON);
-  const edits = new Set([...firstDraft(text), ...CHANGES]);
-  for (;;) {
-    const { folder, port } = await folderWithServer(text);
+pythonTest(
+  "the hand-out runs under a debugger that has loaded the real pickle",
+  async (python, t) => {
+    const { folder, port } = await folderWithServer(withMethods(BY_THE_README));
     await using _ = folder;
-    const { code, out } = await grade(python, folder, port, "--silence", "3");
-    const advice = adviceOf(out);
-    if (code === 0 && advice === "") return;
-    const due = [...edits].filter((edit) => edit.advice.test(advice) && text.includes(edit.old));
-    assert(due.length > 0, `the advice leads no further:\n${out}\n${text}`);
-    for (const edit of due) {
-      text = text.replace(edit.old, () => edit.new);
-      edits.delete(edit); // each is made once, so this loop has an end
+    await folder.write("debugger.py", DEBUGGER);
+    for (const way of [["-m", "pdb", "-c", "continue"], [folder.file("debugger.py")]]) {
+      await t.step(way.join(" "), async () => {
+        await using server = await startServer(python, folder, ...way);
+        assertPassed(await runClient(python, folder, port));
+        const args = [...way, folder.file("check.py"), "--port", String(port)];
+        const { out } = await run(python.program, args);
+        assert(/^ok +missing key: /m.test(out), out);
+        await server.stdout.until("sid: 123456789");
+      });
     }
+  },
+);
+
+const OWN_PICKLE =
+  /^This is Python's own pickle: the lab's pickle\.py is not beside \w+\.py, or this Python does not look/;
+
+/** The server and check.py of this folder say it, and nothing else. */
+async function bothSayIt(python: Python, folder: Folder, ...options: string[]): Promise<void> {
+  for (const name of ["server.py", "check.py"]) {
+    const { code, out, err } = await run(python.program, [...options, folder.file(name)]);
+    assertEquals([code, out, err.split("\n").length], [1, "", 2], err);
+    assert(OWN_PICKLE.test(err), err);
   }
+}
+
+pythonTest("without the lab's pickle.py each program says so", async (python) => {
+  await using folder = await Folder.with(new URL("server.py", LAB), new URL("check.py", LAB));
+  await bothSayIt(python, folder);
+});
+
+pythonTest("a Python that does not look beside the program is no traceback", async (python) => {
+  await using folder = await Folder.handOut();
+  await bothSayIt(python, folder, "-I");
 });

@@ -12,6 +12,7 @@ import { ROOT } from "../shared/config.ts";
 export const LAB = new URL("lab/", ROOT);
 /** What only the tests have. */
 export const FIXTURES = new URL("tools/lab/fixtures/", ROOT);
+const STEPS_AT_ONCE = 8;
 const RUN_MS = 300_000; // for a program; the grader waits long for a server that does nothing
 
 // -------------------------------------------------------------------------------- permissions --
@@ -85,7 +86,7 @@ export class Folder {
 
   /** The folder that students get. */
   static handOut(): Promise<Folder> {
-    const names = ["pickle.py", "client.py", "clienthelper.py", "server.py"];
+    const names = ["pickle.py", "client.py", "clienthelper.py", "server.py", "check.py"];
     return Folder.with(...names.map((name) => new URL(name, LAB)));
   }
 
@@ -178,6 +179,26 @@ export function pythonTest(name: string, fn: PythonTest): void {
     Deno.test(`${name}: Python ${python.version}`, (t) => fn(python, t));
   }
   if (pythons.length === 0) Deno.test({ name, ignore: true, fn: () => {} });
+}
+
+/** Makes a step of a test for each of these, several at once: they wait more than they compute. */
+export async function stepsSideBySide<T>(
+  t: Deno.TestContext,
+  items: readonly T[],
+  nameOf: (item: T) => string,
+  step: (item: T) => Promise<void>,
+): Promise<void> {
+  const waiting = [...items];
+  const ends = new Map<T, Promise<void>>();
+  const work = async () => {
+    for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) {
+      const end = step(item);
+      ends.set(item, end);
+      await end.catch(() => {}); // its step says so
+    }
+  };
+  await Promise.all(Array.from({ length: STEPS_AT_ONCE }, work));
+  for (const [item, end] of ends) await t.step(nameOf(item), () => end);
 }
 
 // --------------------------------------------------------------------------------- the client --
