@@ -11,13 +11,10 @@ import {
   delay,
   DYING_MS,
   GREETING_MS,
-  LONG_QUIET_MS,
   NOTHING_MS,
   PIECE_MS,
   POLITE_MS,
   PRINT_MS,
-  PROMPT_MS,
-  QUIET_MS,
   SETTLE_MS,
   until,
 } from "./limits.ts";
@@ -120,8 +117,8 @@ async function goOn(trial: Trial, client: Client): Promise<void> {
 async function acknowledges(trial: Trial): Promise<string> {
   const client = await trial.connect();
   const answer = await isGreeted(trial, client)
-    ? await askSlowly(trial, client)
-    : await askUnasked(trial, client);
+    ? await askOnce(trial, client)
+    : await askUngreeted(trial, client);
   if (!answer) throw trial.nothing(client, "no acknowledgement");
   const seen = describe(answer, client);
   if (show(answer.value) === "1" && client.pending.length === 0) return seen;
@@ -139,44 +136,36 @@ async function isGreeted(trial: Trial, client: Client, ms = GREETING_MS): Promis
   }
 }
 
-/**
- * The answer to a request that comes after a long silence. A server whose limit is shorter than that
- * has hung up: then one that comes at once.
- */
-async function askSlowly(trial: Trial, silent: Client): Promise<Received | undefined> {
+/** The answer to a request. Where no line shows that it is one, a silent client must get none. */
+async function askOnce(trial: Trial, client: Client): Promise<Received | undefined> {
   const begin = performance.now();
   const message = request();
   try {
-    const hasBrought = await trial.bringsUnasked(silent, LONG_QUIET_MS);
-    const client = silent.end === "" ? silent : await trial.greeted();
-    const asked = performance.now();
-    const { answer = await client.receive(ANSWER_MS) } = await trial.ask(
-      client,
-      message,
-      hasBrought,
-    );
-    const now = performance.now();
-    const isPrompt = now - asked < QUIET_MS + PROMPT_MS || trial.hasLineFor(message);
-    if (answer && !isPrompt) await mustNotComeUnasked(trial, client, now - begin + PROMPT_MS);
+    const visit = await trial.ask(client, message);
+    const answer = visit.answer ?? await client.receive(ANSWER_MS);
+    const ms = performance.now() - begin;
+    const isShown = trial.server && await until(() => trial.hasLineFor(message), PRINT_MS);
+    if (answer && !isShown) await mustNotComeUnasked(trial, client, ms + POLITE_MS);
     return answer;
   } catch (error) {
     throw error instanceof Miss ? new Miss(`no acknowledgement: ${error.message}`) : error;
   }
 }
 
-/** A client that sends nothing must not get for nothing what looked like an answer. */
+/** A client that sends nothing must not get what looked like an answer in the same time. */
 async function mustNotComeUnasked(trial: Trial, asking: Client, ms: number): Promise<void> {
   await trial.leave(asking);
   const silent = await trial.connect();
   if (!await isGreeted(trial, silent, 2 * ANSWER_MS)) return;
-  silent.pending = new Uint8Array();
-  if (!await silent.until(() => silent.pending.length > 0, ms)) return;
+  const isUnasked = await trial.bringsUnasked(silent, ms);
+  await goOn(trial, silent);
+  if (!isUnasked) return;
   trial.met.delete("acknowledges");
   throw new Miss("what comes comes without a request, too");
 }
 
 /** The answer of a server that has not greeted; the greeting may come first, late. */
-async function askUnasked(trial: Trial, client: Client): Promise<Received | undefined> {
+async function askUngreeted(trial: Trial, client: Client): Promise<Received | undefined> {
   await trial.send(client, [request().bytes]);
   const first = await client.receive(ANSWER_MS);
   const isLate = Object(first?.value).clientid !== undefined;

@@ -16,10 +16,6 @@ export const GREETING_MS = 800;
 export const POLITE_MS = 800;
 /** A client is quiet for this long before its request: what comes meanwhile is no reaction to it. */
 export const QUIET_MS = 100;
-/** The same where it is the question whether a client is served. Many a server waits a second only. */
-export const LONG_QUIET_MS = 700;
-/** An answer that takes longer may be none, but what the server sends to everybody after a while. */
-export const PROMPT_MS = 150;
 /** For printed words, which may arrive after the answer. */
 export const PRINT_MS = 1500;
 /** Between two pieces of a request, so that the server reads the first one alone. */

@@ -136,11 +136,10 @@ export class Trial {
    * is printed that was not there before. What comes without a request is no reaction to one, so the
    * client is quiet for a moment before.
    *
-   * @param hasBrought Whether bytes came without a request before.
    * @throws {Miss} When the request is not taken.
    */
-  async ask(client: Client, message = request(), hasBrought = false): Promise<Visit> {
-    const isUnasked = await this.bringsUnasked(client, QUIET_MS) || hasBrought;
+  async ask(client: Client, message = request()): Promise<Visit> {
+    const isUnasked = await this.bringsUnasked(client, QUIET_MS);
     if (client.end !== "") throw new Miss(`before the request ${client.end}`);
     const first = this.lines.length;
     const known = new Set(this.lines.map(kindOf));
