@@ -176,9 +176,11 @@ async function bundleInner(): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: ["bundle", "--quiet", ...TOOLS_FLAGS, inner],
     cwd: ROOT,
+    env: { NO_COLOR: "1" },
   }).output();
   if (success) return new TextDecoder().decode(stdout);
-  throw new Error(`The grader could not be bundled: ${new TextDecoder().decode(stderr).trim()}`);
+  const [reason] = new TextDecoder().decode(stderr).trim().split("\n");
+  throw new Error(`Deno cannot bundle what runs in a sandbox: ${reason}`);
 }
 
 /** Runs bwrap with this text on its standard input. */
