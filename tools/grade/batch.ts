@@ -9,7 +9,7 @@ import { ROOT } from "../shared/config.ts";
 import project from "../../deno.json" with { type: "json" };
 import { perform } from "./experiment.ts";
 import { codeElsewhere, warningsAbout } from "./folder.ts";
-import { gradeSubmission } from "./grading.ts";
+import { gradeSubmission, sideBySide } from "./grading.ts";
 import type { Options } from "./options.ts";
 import { type Graded, type Grades, type Outcome, Trouble } from "./outcome.ts";
 import { sandboxFor } from "./sandbox.ts";
@@ -59,21 +59,8 @@ export async function gradeAll(
     done.set(submission, graded);
     await listener.onGraded(graded, gradesSoFar());
   };
-  await inTurn(options.submissions, isSandboxed ? options.jobs : 1, grade);
+  await sideBySide(options.submissions, isSandboxed ? options.jobs : 1, grade);
   return gradesSoFar();
-}
-
-/** Works on so many at once. */
-async function inTurn<T>(
-  items: T[],
-  places: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const left = [...items];
-  const take = async () => {
-    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item);
-  };
-  await Promise.all(Array.from({ length: places }, take));
 }
 
 function performer(

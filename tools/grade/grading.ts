@@ -97,7 +97,7 @@ function resultOf({ check, outcome, seconds }: Finding, order: Order): CheckResu
   };
 }
 
-/** Experiments with one submission that are made at once, each in its sandbox: most of it is waiting. */
+/** Experiments with one submission that are made at once, each in its sandbox. */
 const AT_ONCE = 3;
 
 /** The check that shows whether the server starts. */
@@ -143,15 +143,9 @@ class Grading {
     );
   }
 
-  async #findAll(checks: CheckText[]): Promise<Finding[]> {
-    const findings: Finding[] = [];
-    const work = async () => {
-      for (let next = checks.shift(); next !== undefined; next = checks.shift()) {
-        findings.push(await this.#find(next));
-      }
-    };
-    await Promise.all(Array.from({ length: this.order.isSandboxed ? AT_ONCE : 1 }, work));
-    return findings;
+  #findAll(checks: CheckText[]): Promise<Finding[]> {
+    const places = this.order.isSandboxed ? AT_ONCE : 1;
+    return sideBySide(checks, places, (check) => this.#find(check));
   }
 
   async #find(check: CheckText): Promise<Finding> {
@@ -166,9 +160,10 @@ class Grading {
     const reason = this.#whyNotRun(check);
     if (reason !== "") return notJudged(reason);
     const outcome = await this.#outcomeOf(check);
-    if (outcome.verdict !== "miss") return outcome;
-    if (this.#isRunning() && outcome.met.length === 0) return this.#gone(outcome);
+    const isMiss = outcome.verdict === "miss";
+    if (isMiss && outcome.met.length === 0 && this.#isRunning()) return this.#gone(outcome);
     this.#last = check.name;
+    if (!isMiss) return outcome;
     for (const need of check.needs) {
       if (await this.#has(need)) continue;
       return { ...outcome, verdict: "not judged", seen: this.#buildsOn(need), advice: "" };
@@ -176,7 +171,7 @@ class Grading {
     return outcome;
   }
 
-  /** A server that was not started here accepts nobody: it was not there, or a client has ended it. */
+  /** A server that was not started here accepts nobody: it was never there, or it has ended. */
   #gone({ seen }: Outcome): Outcome {
     if (this.#met.size === 0) throw new Trouble(`${seen}: start the server first`);
     this.#isGone = true;
@@ -215,7 +210,7 @@ class Grading {
     return this.#passed.has(name) || this.#met.has(name);
   }
 
-  /** Whether this check is passed, or a client has met its subject. It is made if it was not yet. */
+  /** Whether this check is passed, or a client has met its subject; it is made if need be. */
   async #has(name: string): Promise<boolean> {
     if (this.#isThere(name)) return true;
     if (!this.#isRunning()) await this.#outcomeOf(named(name));
@@ -233,9 +228,7 @@ class Grading {
   async #experiment(check: CheckText): Promise<Outcome> {
     const kinds = check.kinds ?? [check.name];
     const attempt = (kind: string) => this.order.perform({ check: check.name, kind });
-    const outcomes = this.order.isSandboxed
-      ? await Promise.all(kinds.map(attempt))
-      : await inTurn(kinds, attempt);
+    const outcomes = await sideBySide(kinds, this.order.isSandboxed ? kinds.length : 1, attempt);
     for (const { met } of outcomes) met.forEach((name) => this.#met.add(name));
     const outcome = check.kinds ? together(outcomes, kinds) : outcomes[0];
     if (outcome.verdict === "pass") this.#passed.add(check.name);
@@ -253,9 +246,18 @@ function named(name: string): CheckText {
   return check;
 }
 
-async function inTurn<T, U>(items: T[], work: (item: T) => Promise<U>): Promise<U[]> {
+/** Does this work on all items, on so many of them at once; the results are in their order. */
+export async function sideBySide<T, U>(
+  items: readonly T[],
+  places: number,
+  work: (item: T) => Promise<U>,
+): Promise<U[]> {
   const results: U[] = [];
-  for (const item of items) results.push(await work(item));
+  const left = items.entries();
+  const worker = async () => {
+    for (const [index, item] of left) results[index] = await work(item);
+  };
+  await Promise.all(Array.from({ length: places }, worker));
   return results;
 }
 

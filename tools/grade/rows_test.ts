@@ -8,38 +8,31 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Row, ROWS } from "./fixtures/rows.ts";
 import type { Graded } from "./outcome.ts";
-import { canTest, gradesOf, missedIn, PYTHON, Submissions } from "./testing.ts";
+import { gradeAll } from "./batch.ts";
+import { sideBySide } from "./grading.ts";
+import { readOptions } from "./options.ts";
+import { canTest, missedIn, PYTHON, Submissions } from "./testing.ts";
 
 const ignore = !(await canTest());
 
-/** Rows that are graded on the same checks. */
-function groupsOf(rows: Row[]): Map<string, Row[]> {
-  const groups = new Map<string, Row[]>();
-  for (const row of rows) {
-    const checks = row.only?.join(",") ?? "";
-    groups.set(checks, [...groups.get(checks) ?? [], row]);
-  }
-  return groups;
+/** Rows that are graded at once: most of each is waiting. */
+const PLACES = 5;
+
+/** Grades a server on all checks, or on those that its row names. */
+async function gradeRow({ fault, only }: Row, submissions: Submissions): Promise<Graded> {
+  const path = await submissions.addFault(fault);
+  const options = readOptions([...only ? ["--only", only.join(",")] : [], PYTHON, path]);
+  if (!options) throw new Error("it has asked for help");
+  const listener = { say: console.log, onCheck: () => {}, onGraded: async () => {} };
+  const { submissions: [graded] } = await gradeAll(options, true, listener);
+  return graded;
 }
 
 Deno.test({ name: "grade: each fault costs what a reader takes off", ignore }, async (t) => {
   await using submissions = await Submissions.create();
-  const found = new Map<string, Graded>();
-  const grade = async ([checks, rows]: [string, Row[]]) => {
-    const paths: string[] = [];
-    for (const { fault } of rows) paths.push(await submissions.addFault(fault));
-    const only = checks === "" ? [] : ["--only", checks];
-    const grades = await gradesOf("--jobs", "4", ...only, PYTHON, ...paths);
-    rows.forEach((row, index) => found.set(row.fault, grades.submissions[index]));
-  };
-  const [whole, ...parts] = groupsOf(ROWS);
-  const inParts = async () => {
-    for (const group of parts) await grade(group);
-  };
-  await Promise.all([grade(whole), inParts()]);
-  for (const row of ROWS) {
-    const graded = found.get(row.fault) as Graded;
-    await t.step(`${row.fault}: ${row.reason}`, () => compare(graded, row));
+  const found = await sideBySide(ROWS, PLACES, (row) => gradeRow(row, submissions));
+  for (const [index, row] of ROWS.entries()) {
+    await t.step(`${row.fault}: ${row.reason}`, () => compare(found[index], row));
   }
 });
 
