@@ -243,6 +243,7 @@ type Bytes = Uint8Array | null;
 /** The visit of one client, from accept to close. */
 class Session {
   #requests = 0; // that were printed
+  #writing = Promise.resolve(); // the last write; it can be under way when a limit passes
   #reads = 0; // that have brought something
   readonly #log: ClientLog;
   readonly #framer: Framer;
@@ -282,10 +283,14 @@ class Session {
   stop(): void {
     const { waiting, limits } = this.context;
     const step = waiting.limitOf("step");
-    if (step === limits.silence) waiting.begin("step", limits.noGrace);
-    if (step !== limits.request && step !== limits.unread) return;
+    if (step === undefined || step === limits.linger) return; // The visit is over.
     waiting.begin("turn", limits.grace);
-    this.#log.report("info", "stopping", `the server stops, up to ${GRACE_MS / 1000} s to finish`);
+    if (step === limits.silence) waiting.begin("step", limits.noGrace);
+    else {this.#log.report(
+        "info",
+        "stopping",
+        `the server stops, up to ${GRACE_MS / 1000} s to finish`,
+      );}
   }
 
   // Step 1. Most clients expect one message from each recv. A client that sends its request before
@@ -379,12 +384,12 @@ class Session {
     else waiting.begin("step", signal.aborted ? limits.noGrace : limits.silence);
   }
 
-  // Sends a value so many times. The kernel may take a part of the bytes at a time.
-  async #write(value: Value, times = 1): Promise<void> {
+  // Sends a value so many times.
+  #write(value: Value, times = 1): Promise<void> {
     const bytes = repeat(encode(value), times);
     this.#log.trace(() => describeValue("send", bytes, value, times));
-    let sent = 0;
-    while (sent < bytes.length) sent += await this.conn.write(bytes.subarray(sent));
+    this.#writing = writeAll(this.conn, bytes);
+    return this.#writing;
   }
 
   // Step 4. The client has closed, or it sends no more. That may be in the middle of a request.
@@ -431,6 +436,7 @@ class Session {
   // and drop what it still sends, until it closes. This is called a lingering close.
   async #tell({ event, message }: Fault): Promise<void> {
     const { buffer, waiting } = this.context;
+    await this.#writing; // One message goes out after the other.
     await this.#write({ error: event === "bug" ? BUG_TEXT : message });
     await this.conn.closeWrite();
     let count: number | null = event === "truncated" ? null : 0; // After it, nothing comes.
@@ -445,6 +451,12 @@ const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack
   "it uses Python's pickle: put the lab's pickle.py beside it";
 const BROKEN_TEXT = "the client broke the connection: it crashed, or closed with something unread";
 const BUG_TEXT = "the server has failed, not you";
+
+// The kernel may take a part of the bytes at a time.
+async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
+  let sent = 0;
+  while (sent < bytes.length) sent += await conn.write(bytes.subarray(sent));
+}
 
 function bugOf(error: unknown): Fault {
   return new Fault("bug", `a fault of the server: ${inspectLine(error)}`);
@@ -1059,7 +1071,7 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
     const clientid = await server.receiveGreeting();
     clearTimeout(hint);
     options.onGreeting?.(clientid);
-    await server.send(request);
+    await writeAll(conn, request);
     await server.receiveAcknowledgement();
   } finally {
     clearTimeout(hint);
@@ -1098,11 +1110,6 @@ class ServerConnection {
       throw unexpectedAnswer(what, await this.#receive(what));
     }
     return clientid;
-  }
-
-  async send(request: Uint8Array): Promise<void> {
-    let sent = 0;
-    while (sent < request.length) sent += await this.conn.write(request.subarray(sent));
   }
 
   async receiveAcknowledgement(): Promise<void> {
