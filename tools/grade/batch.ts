@@ -34,16 +34,9 @@ export async function gradeAll(
 ): Promise<Grades> {
   for (const words of warningsAbout(options.submissions)) listener.say(words);
   const done = new Map<Submission, Graded>();
-  const head = {
-    schema: "lab3/grades/v2",
-    version: project.version,
-    isSandboxed,
-    roster: options.roster,
-  } as const;
-  const date = new Date().toISOString();
+  const head = headOf(options, isSandboxed);
   const gradesSoFar = (): Grades => ({
     ...head,
-    date,
     submissions: options.submissions.flatMap((submission) => done.get(submission) ?? []),
   });
   const usedPorts = new Set([options.port]);
@@ -61,6 +54,12 @@ export async function gradeAll(
   };
   await sideBySide(options.submissions, isSandboxed ? options.jobs : 1, grade);
   return gradesSoFar();
+}
+
+/** What the results begin with. */
+function headOf({ roster }: Options, isSandboxed: boolean): Omit<Grades, "submissions"> {
+  const date = new Date().toISOString();
+  return { schema: "lab3/grades/v2", version: project.version, date, isSandboxed, roster };
 }
 
 function performer(

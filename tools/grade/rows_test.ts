@@ -16,7 +16,7 @@ import { canTest, missedIn, PYTHON, Submissions } from "./testing.ts";
 const ignore = !(await canTest());
 
 /** Rows that are graded at once: most of each is waiting. */
-const PLACES = 5;
+const PLACES = 4;
 
 /** Grades a server on all checks, or on those that its row names. */
 async function gradeRow({ fault, only }: Row, submissions: Submissions): Promise<Graded> {

@@ -62,6 +62,11 @@ const BROKEN: { name: string; source: string; advises: RegExp }[] = [
     source: "import socket\nserver = socket.socket()\nserver.listenn()\n",
     advises: /Mend line 3, where the server ends before it listens: AttributeError/,
   },
+  {
+    name: "words without a deed",
+    source: 'print("Listening at 127.0.0.1/12000")\nimport time\ntime.sleep(1000)\n',
+    advises: /the server says that it listens, and no client reaches it there/,
+  },
 ];
 
 /** Latin-1, in which each of these characters is one byte. */
