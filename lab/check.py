@@ -224,14 +224,14 @@ BAD = [Checker.leaves_at_once, Checker.missing_key, Checker.leaves_in_the_middle
 BAD += [Checker.garbage, Checker.resets]
 BEYOND = [Checker.two_pieces, Checker.two_in_one]
 
-STOPPED = """Stopped here: a good client was not served. Look into the server's window: under a
-traceback, the last line says what went wrong. Then start both programs again."""
+STOPPED = """Stopped here: a good client was not served. Look into the server's window: its last
+line says more, if it has failed. Change it, start it again, and then check.py."""
 WINDOW = """Now look into the server's window, which check.py cannot see. There must be once
   Listening at %s/%d
 and nine times or more
   Connected: Student: Alice Brown, Github Username: abrown, sid: 123456789
-and words on each of four bad clients: no sid, half a request, what is no MessagePack, a
-broken connection. There must be no such line for Mallory Grey, who has no sid."""
+and words on four bad clients, and on no good one: no sid, half a request, what is no
+MessagePack, a broken connection. There must be no such line for Mallory Grey (no sid)."""
 
 
 def tell(mark, words):

@@ -127,7 +127,7 @@ const STUDENTS: Student[] = [
     fault: "looks for a key that is not there",
     methods: { print_student: ['print(student["name"])'] },
     missed: "acknowledges",
-    says: /the server has closed the connection.*the server's window: under a traceback/,
+    says: /the server has closed the connection.*the server's window: its last line says more/,
   },
   {
     fault: "accepts one client",
