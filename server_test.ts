@@ -802,6 +802,53 @@ netTest("a limit that fires while an answer is under way does not make the linge
   });
 });
 
+/** A kernel that has a request at each read, and takes each acknowledgement, both at once. */
+interface Flood {
+  /** When it ends: ms of `performance.now()`. */
+  end: number;
+}
+
+/** Runs this with servers that come to no timer and to no signal while they wait for a flood alone. */
+function withFlood(run: (flood: Flood) => Promise<void>): Promise<void> {
+  const flood = { end: performance.now() + 4000 };
+  const change = (conn: Deno.TcpConn) => {
+    const { read, write } = conn;
+    conn.read = (space) => {
+      if (performance.now() > flood.end) return read.call(conn, space);
+      space.set(REQUEST);
+      return Promise.resolve(REQUEST.length);
+    };
+    conn.write = (bytes) => bytes.length === 1 ? Promise.resolve(1) : write.call(conn, bytes);
+  };
+  return withConnections(change, () => run(flood));
+}
+
+netTest(
+  "a flood: the turn ends, and the lingering close behind it",
+  () =>
+    withFlood(async (flood) => {
+      await using lab = new Lab({ turnTimeout: 300 }, "WARN");
+      using client = await lab.visit();
+      using next = await lab.connect();
+      assertEquals(await client.receiveAll(), [{ error: "its turn of 0.3 s is over" }]);
+      await next.greeting(); // The first one has not closed: the server has, a second later.
+      assert(performance.now() < flood.end);
+      flood.end = 0;
+    }),
+);
+
+netTest("a flood: a stop is heard", () =>
+  withFlood(async (flood) => {
+    await using lab = new Lab({}, "WARN");
+    using _client = await lab.visit();
+    using queued = await lab.connect();
+    setTimeout(() => lab.stop(), 100);
+    // Nobody is in the queue any more.
+    includes(await queued.receive().catch((error) => error), "ECONNRESET");
+    assert(performance.now() < flood.end);
+    flood.end = 0;
+  }));
+
 netTest("0 is no limit", async () => {
   await using lab = new Lab({ requestTimeout: 0, keepAliveTimeout: 0, turnTimeout: 0 });
   using client = await lab.visit();
