@@ -753,6 +753,25 @@ netTest("a kernel that takes one byte at a time: each message is sent whole", as
   });
 });
 
+netTest("the error of a limit comes behind all acknowledgements", async () => {
+  const takeOneNowAndThen = (conn: Deno.TcpConn) => {
+    const write = conn.write.bind(conn);
+    conn.write = async (bytes) => {
+      const isAnswer = bytes.every((byte) => byte === ACK);
+      if (isAnswer) await slowness(50);
+      return await write(isAnswer ? bytes.subarray(0, 1) : bytes);
+    };
+  };
+  await withConnections(takeOneNowAndThen, async () => {
+    await using lab = new Lab({ turnTimeout: 500 });
+    using client = await lab.visit();
+    await client.send(...new Array(15).fill(REQUEST));
+    const answers = await client.receiveAll();
+    const error = { error: "its turn of 0.5 s is over" };
+    assertEquals(answers, [...lab.roster.map(() => ACK), error]);
+  });
+});
+
 netTest("Nagle's algorithm is off before the greeting is sent", async () => {
   const calls: string[] = [];
   const record = (conn: Deno.TcpConn) => {

@@ -8,6 +8,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Process } from "../tools/shared/process.ts";
 import {
+  ACK,
   Client,
   includes,
   isHere,
@@ -16,7 +17,10 @@ import {
   python,
   REQUEST,
   runTest,
+  slowness,
+  startServer,
   UNIX_SIGNALS,
+  visit,
 } from "./shared.ts";
 
 // Sends the beginning, and then requests without end, so many bytes in each segment. Reads nothing.
@@ -91,3 +95,27 @@ runTest("who sends without end after an error: SIGTERM is heard, and the server 
   const { code, out, err } = await server.end();
   assertEquals([code, out, err], [0, [], ["INFO Served 0 clients and 0 requests"]]);
 }, SENDS && UNIX_SIGNALS);
+
+runTest(
+  "who goes on sending when the server stops has 5 s, though it was silent then",
+  async () => {
+    await using server = await startServer();
+    using client = await visit(server.port);
+    await client.pass();
+    const start = performance.now();
+    await stopAndHear(server);
+    const half = REQUEST.subarray(0, 9);
+    await client.send(REQUEST, half);
+    let answer = await client.receive();
+    while (answer === ACK && performance.now() - start < 9000) {
+      await slowness(20);
+      await client.send(REQUEST.subarray(9), half);
+      answer = await client.receive();
+    }
+    assertEquals(answer, { error: "the server stops" });
+    assert(performance.now() - start >= 4900);
+    client.close();
+    assertEquals((await server.end()).code, 0);
+  },
+  UNIX_SIGNALS,
+);
