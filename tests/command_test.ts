@@ -183,6 +183,21 @@ runTest("a port that needs an administrator: one line, exit status 1", async () 
   assert(err[0].startsWith("The port of 127.0.0.1/1 needs an administrator: choose one over 1023"));
 }, SETPRIV);
 
+// A network of its own, in which the ports up to 20,000 are kept for an administrator.
+const KEPT_PORTS = `
+ip link set lo up
+echo 20000 > /proc/sys/net/ipv4/ip_unprivileged_port_start
+exec setpriv ${DROP.join(" ")} "$@"`;
+const UNSHARE = ["--user", "--map-root-user", "--net", "sh", "-ec", KEPT_PORTS, "sh"];
+
+runTest("a port that the system keeps: choosing one over 1023 is not the advice", async () => {
+  const server = [Deno.execPath(), ...mainArgs("--port", "12000")];
+  const { code, out, err } = await new Process("unshare", [...UNSHARE, ...server]).end();
+  const says =
+    "The system keeps the port of 127.0.0.1/12000 for itself: choose another with --port";
+  assertEquals([code, out, err], [1, [], [says]]);
+}, LINUX && await isHere("unshare", ...UNSHARE, "true"));
+
 runTest("--help in one screen, --version as in deno.json", () =>
   runEach<[string[], string]>([
     [["--help"], "--turn-timeout 60 "],
@@ -314,6 +329,14 @@ runTest("--backlog reaches the kernel: of five, not all are connected", async ()
   giveUp.abort();
   for (const result of await settled) if (result.status === "fulfilled") result.value.close();
 }, LINUX);
+
+runTest("--host localhost is 127.0.0.1, at both ends", async () => {
+  await using server = await startServer("--host", "localhost");
+  using client = await visit(server.port); // It knows no other address.
+  assertEquals(client.name, `127.0.0.1:${client.id}`);
+  client.close();
+  await assertClientPasses(asClient(server.port, "--host", "localhost"), server.port);
+});
 
 runTest("the options of the command line reach the server", async () => {
   await using server = await startServer("--turn-timeout", "0.3", "--max-message-bytes", "64");
@@ -484,6 +507,38 @@ runTest("standard error gone: the clients still count", async () => {
   await submit(ALICE, { port });
   assertEquals(await server.stop(), stopped([ALICE_LINE]));
 });
+
+// Starts a server whose standard output is a file that takes no more than 1000 bytes. Its first line
+// comes here, too.
+const SMALL_FILE = `
+trap "" XFSZ # The write fails, and does not end the program.
+prlimit --pid $$ --fsize=1000:unlimited
+file=$1
+shift
+tail -n +1 -f --pid $$ "$file" | head -n 1 &
+exec "$@" > "$file"`;
+
+runTest(
+  "a full disk tears a line: the next one stands on its own, and the server goes on",
+  async () => {
+    const file = await Deno.makeTempFile();
+    const args = ["-c", SMALL_FILE, "bash", file, Deno.execPath(), ...mainArgs("--port", "0")];
+    await using server = await Process.server("bash", args);
+    const { port } = server;
+    using client = await visit(port);
+    await client.send(but({ student_name: "x".repeat(3000) })); // Deno keeps the rest of a short line.
+    assertEquals(await client.receiveAll(), [{ error: "the server has failed, not you" }]);
+    client.close();
+    includes(await server.stderr.next(), `ERROR ${client.name}: a fault of the server: `);
+    assert(await isHere("prlimit", "--pid", String(server.child.pid), "--fsize=unlimited"));
+    await submit(ALICE, { port });
+    await server.stop();
+    const roster = (await Deno.readTextFile(file)).split("\n");
+    assert(roster[1].endsWith("xxx"), roster[1]);
+    assertEquals(roster.slice(2), [ALICE_LINE, ""]);
+  },
+  LINUX && await isHere("prlimit", "--version"),
+);
 
 runTest("who is acknowledged is on the roster though the server is killed", async () => {
   await using server = await startServer();
