@@ -515,6 +515,21 @@ netTest("resets: in mid-work WARN, with nothing sent INFO", async () => {
   assertEquals(lab.log.of("WARN", "ERROR").length, 1);
 }, RESETS_ARRIVE);
 
+netTest(
+  "fifty resets at the greeting: no warning, and no rejection that nobody handles",
+  async () => {
+    await using lab = new Lab();
+    for (let i = 1; i <= 50; i++) {
+      const client = await lab.connect();
+      for (let turns = 0; turns < i % 10; turns++) await undefined; // before, at or after the accept
+      await client.reset();
+      await lab.check();
+    }
+    assertEquals(lab.log.of("WARN", "ERROR"), []);
+  },
+  RESETS_ARRIVE,
+);
+
 netTest("resets in the queue: DEBUG, and the next client is served", async () => {
   await using lab = new Lab();
   const first = await lab.visit();
@@ -594,6 +609,18 @@ netTest("a roster that fails: ERROR with its place, and the client is told", asy
   client.close();
   await submit(ALICE, { port: lab.port });
   assertEquals(lines, ["Alice Brown", "Alice Brown"]);
+});
+
+netTest("onListen that fails leaves the port free", async () => {
+  let port = 0;
+  const onListen = (addr: Deno.NetAddr) => {
+    port = addr.port;
+    throw new TypeError("no address book");
+  };
+  const lab = await Promise.try(() => new Lab({ onListen })).catch(({ message }) => message);
+  assertEquals(lab, "no address book");
+  await using next = new Lab({ port });
+  await next.check();
 });
 
 netTest("a logger that fails cannot end the server", async () => {
@@ -792,6 +819,22 @@ netTest("Nagle's algorithm is off before the greeting is sent", async () => {
   assertEquals(calls[0], "setNoDelay");
 });
 
+netTest("a mistake of the server's own is not blamed on the connection", async () => {
+  const makeMistake = (conn: Deno.TcpConn) => {
+    conn.setNoDelay = () => {
+      throw new TypeError("a mistake");
+    };
+  };
+  await withConnections(makeMistake, async () => {
+    await using lab = new Lab();
+    using client = await lab.connect();
+    assertEquals(await client.receiveAll(), [{ error: "the server has failed, not you" }]);
+    const { level, message } = await lab.log.until("bug");
+    assertEquals(level, "ERROR");
+    includes(message, `${client.name}: a fault of the server: TypeError: a mistake`);
+  });
+});
+
 /** Acknowledgements, and what is sent after them, wait for `gate`. */
 function slowDown(conn: Deno.TcpConn, gate: Promise<void>): void {
   const write = conn.write.bind(conn);
@@ -867,6 +910,16 @@ netTest("a flood: a stop is heard", () =>
     assert(performance.now() < flood.end);
     flood.end = 0;
   }));
+
+netTest("a stop: who has its answer and is silent is promised no time", async () => {
+  await using lab = new Lab({}, "DEBUG");
+  using client = await lab.visit();
+  await client.pass();
+  lab.stop();
+  assertEquals(await client.receiveAll(), []);
+  await lab.served;
+  assertEquals(lab.log.of("INFO", "WARN", "ERROR"), []);
+});
 
 netTest("0 is no limit", async () => {
   await using lab = new Lab({ requestTimeout: 0, keepAliveTimeout: 0, turnTimeout: 0 });

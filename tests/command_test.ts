@@ -453,6 +453,24 @@ runTest("--log-format json at level DEBUG: the wire has fields", async () => {
   assertEquals([...upToFirstRead, ...upToTheEnd], expected);
 });
 
+runTest(
+  "the wire: an integer of 64 bits is shown as Python does, an end in mid-message once",
+  async () => {
+    await using server = await startServer("--log-level", "DEBUG");
+    using client = await visit(server.port);
+    const sid = 2n ** 63n;
+    await client.send(but({ sid }), REQUEST.subarray(0, 9));
+    assertEquals(await client.receive(), ACK);
+    client.closeWrite();
+    await client.receiveAll();
+    client.close();
+    const seen = await server.stderr.upTo("closed by the server");
+    includes(seen.find((line) => line.includes("received")), `'sid': ${sid}}`);
+    const ends = seen.filter((line) => line.includes("recv brought the end"));
+    assertEquals(ends.length, 1, seen.join("\n"));
+  },
+);
+
 runTest("what a client sends can forge no line and move no cursor", async () => {
   await using server = await startServer();
   const { port } = server;

@@ -14,7 +14,10 @@ import {
   includes,
   isError,
   isHere,
+  mainArgs,
   probe,
+  PYTHON,
+  python,
   REQUEST,
   runTest,
   slowness,
@@ -201,3 +204,27 @@ runTest(
   },
   UNIX_SIGNALS,
 );
+
+// Starts a program at a terminal of its own, and types ^C when it asks for a permission.
+const INTERRUPT = `
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0: os.execv(sys.argv[1], sys.argv[1:])
+shown = b""
+try:
+    while b"Allow?" not in shown and b"Listening" not in shown: shown += os.read(terminal, 1000)
+    os.write(terminal, b"\\x03")
+    while True: shown += os.read(terminal, 1000)
+except OSError: pass  # It has ended.
+print(shown.decode().count("Allow?"), os.waitpid(pid, 0)[1])
+`;
+
+runTest("^C at Deno's question for a permission ends the program", async () => {
+  const [run, ...args] = mainArgs("--port", "0").filter((arg) => arg !== "--allow-net");
+  await using terminal = python(["-c", INTERRUPT, Deno.execPath(), run, ...args]);
+  const guard = setTimeout(() => terminal.child.kill("SIGKILL"), 15_000); // if it does not end
+  const { out } = await terminal.end();
+  clearTimeout(guard);
+  const SIGINT = 2; // Nobody has taken it.
+  assertEquals(out, [`1 ${SIGINT}`]);
+}, PYTHON && UNIX_SIGNALS);
