@@ -13,8 +13,7 @@ import sys
 import textwrap
 from contextlib import suppress
 
-# An editor or a debugger may have loaded Python's own pickle before this program begins, and
-# `import` takes what is loaded already. When it is taken out, the file beside this one is found.
+# An editor or a debugger may have loaded Python's own pickle already: it makes room for the lab's.
 sys.modules.pop("pickle", None)
 import pickle  # this is the file pickle.py beside this one: it speaks MessagePack
 
@@ -255,8 +254,7 @@ def run(checker):
             tell("open" if check in BEYOND else "MISS", text)
             tell("", "Seen: %s." % miss)
             tell("", "Change: " + change)
-            if check not in BEYOND:
-                status = 1
+            status = status if check in BEYOND else 1
             if isinstance(miss, NotServed):
                 print(STOPPED)
                 return status
@@ -276,4 +274,6 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with suppress(KeyboardInterrupt):
+        sys.exit(main())
+    sys.exit("Stopped.")

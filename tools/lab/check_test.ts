@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import type { Ended } from "../shared/process.ts";
+import { type Ended, Process } from "../shared/process.ts";
 import {
   BY_THE_README,
   folderWithServer,
@@ -255,6 +255,16 @@ pythonTest("check.py: no server, no such machine, wrong options", async (python)
   for (const port of ["0", "65536", "x", "9".repeat(5000)]) {
     assertEquals((await check(python, folder, "--port", port)).code, 2);
   }
+});
+
+pythonTest("check.py: ^C is a word, and no traceback", async (python) => {
+  await using folder = await Folder.handOut();
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // it accepts nobody
+  const args = ["-u", folder.file("check.py"), "--port", String(listener.addr.port)];
+  await using checker = new Process(python.program, args);
+  await checker.stdout.until("listens");
+  const { code, err } = await checker.stop("SIGINT");
+  assertEquals([code, err], [1, ["Stopped."]]);
 });
 
 const SYNTAX = `
