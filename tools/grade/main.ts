@@ -3,8 +3,8 @@
  * what it did and what to change. Where the machine has bubblewrap, each server is in a sandbox.
  *
  * Beside it: options.ts reads the command line, command.ts grades and reports; texts.ts has the table
- * of the checks, checks.ts what they do, trial.ts a fresh server with its
- * clients, sandbox.ts the sandboxes, report/ the reports.
+ * of the checks, checks.ts what they do, trial.ts a fresh server with its clients, grading.ts what
+ * the outcomes mean together, sandbox.ts the sandboxes, report/ the reports.
  *
  * @module
  */
