@@ -73,9 +73,10 @@ pythonTest(
   async (python, t) => {
     const { folder, port } = await folderWithServer(withMethods(BY_THE_README));
     await using _ = folder;
-    await folder.write("debugger.py", DEBUGGER);
-    for (const way of [["-m", "pdb", "-c", "continue"], [folder.file("debugger.py")]]) {
-      await t.step(way.join(" "), async () => {
+    await using elsewhere = await Folder.with();
+    const debug = await elsewhere.write("debugger.py", DEBUGGER);
+    for (const way of [["-m", "pdb", "-c", "continue"], [debug]]) {
+      await t.step(way.includes("pdb") ? "pdb" : "another", async () => {
         await using server = await startServer(python, folder, ...way);
         assertPassed(await runClient(python, folder, port));
         const args = [...way, folder.file("check.py"), "--port", String(port)];
