@@ -3,20 +3,25 @@
  *
  * Iterative means that the server takes one client after the other. For each client it does this:
  *
- * 1. It greets the client with an id.
+ * 1. It greets the client with an id, which is the port number of the client.
  * 2. It receives a request: the student's name, GitHub user name and student id.
- * 3. It prints the request, and then it acknowledges it to the client.
+ * 3. It prints the request, and then it sends its answer, the number 1: the acknowledgement.
  * 4. The same client may send more requests. When it closes, the next client is served.
  *
- * Whatever a client does, the server goes on. Each message is a MessagePack value
- * (https://github.com/msgpack/msgpack/blob/master/spec.md). The README shows how to run it.
+ * Whatever a client does, the server goes on.
+ *
+ * The messages are in MessagePack, which says the same as JSON in fewer bytes
+ * (https://github.com/msgpack/msgpack/blob/master/spec.md). TCP is a stream: two messages that are
+ * sent one after the other can come in one recv, and one message can come in several. To find where
+ * each message ends is called framing.
  *
  * What stands where, in this order:
  *
- * - The lab: `serve` listens, `acceptClients` accepts one client after the other, and `Session` is
- *   the visit of one client. Between them stands how a visit can end, and how the server waits.
- * - What that uses first: the options of `serve`, and the limits on a client.
- * - The framing: `Framer` finds the messages in a stream of bytes.
+ * - The lab. `serve` listens, and `acceptClients` accepts one client after the other. Then comes how
+ *   the visit of a client can end, and how the server waits for it. Then comes the visit itself, from
+ *   accept to close: `Session`.
+ * - The options of `serve`, and what all visits share.
+ * - The framing: `Framer`.
  * - One request: how a message is read, and what is said about a wrong one.
  * - The client: `submit`.
  * - What is printed.
@@ -31,7 +36,7 @@ import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
 import project from "./deno.json" with { type: "json" };
 
-export type { LevelName, Logger };
+export type { LevelName, Logger }; // for programs that use this module
 
 // ---------------------------------------------------------------------- listen and accept --
 
@@ -50,8 +55,8 @@ export function serve(options: ServeOptions = {}): LabServer {
   const {
     hostname = DEFAULTS.hostname,
     port = DEFAULTS.port,
-    backlog = DEFAULTS.backlog,
-    signal = new AbortController().signal,
+    backlog = DEFAULTS.backlog, // how many clients can wait in the kernel's queue
+    signal = new AbortController().signal, // tells the server to stop; this one never does
     onListen = printListening,
   } = options;
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
@@ -62,6 +67,7 @@ export function serve(options: ServeOptions = {}): LabServer {
     listener.close(); // Otherwise nobody could use the port any more.
     throw error;
   }
+  // There is no `await`: `serve` returns at once. `finished` is a promise, which settles later.
   return { addr, finished: acceptClients(listener, createContext(options, signal)) };
 }
 
@@ -71,22 +77,24 @@ const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 1000;
 
 // Serves one client after the other, until the server is told to stop. Meanwhile the other clients
-// wait in the kernel's queue. Each turn of `for await` is one accept. That loop can end in three
-// ways:
+// wait in the kernel's queue. `for await` over a listener accepts a client, runs its body, accepts the
+// next client, and so on. That loop can end in three ways:
 //
-// - The listener was closed, since the server is told to stop: the loop ends without an error.
-// - An accept has failed: the loop throws, but the listener is still open. We begin the loop again.
-// - Its body has thrown: then JavaScript closes the listener. So Session.run must never throw.
+// - stop() has closed the listener: the loop ends without an error.
+// - An accept has failed: the loop throws that error. The listener is still open, so we begin the
+//   loop again.
+// - The body has thrown: JavaScript leaves the loop, and leaving it closes the listener. So
+//   Session.run must never throw.
 async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
+  const { signal, waiting } = context;
   const served: Served = { clients: 0, requests: 0 };
-  const { signal } = context;
   let session: Session | undefined; // the visit of the current client
   let pauseMs = FIRST_PAUSE_MS;
   const stop = () => {
     listener.close();
-    session?.stop();
+    session?.stop(); // `?.`: only if there is a session
   };
-  signal.addEventListener("abort", stop);
+  signal.addEventListener("abort", stop); // AbortController.abort() has been called, by ^C for example.
   if (signal.aborted) stop();
   while (!signal.aborted) {
     try {
@@ -101,12 +109,13 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
       pauseMs = await recover(error as Error, pauseMs, context);
     }
   }
-  context.waiting.stopClock();
+  waiting.stopClock(); // A program does not end while a timer runs.
   return served;
 }
 
 // After a failed accept. Returns the pause for the next failure, in ms.
-async function recover(error: Error, pauseMs: number, { log }: Context): Promise<number> {
+async function recover(error: Error, pauseMs: number, context: Context): Promise<number> {
+  const { log } = context;
   if (isAboutOneClient(error)) {
     log("debug", `A client was gone before its turn: ${error.message}`, { event: "gone" });
     return pauseMs;
@@ -117,17 +126,20 @@ async function recover(error: Error, pauseMs: number, { log }: Context): Promise
   return Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
 }
 
-// Whether an accept has failed because this client is gone, while the listener is all right. EINVAL
-// is what macOS says then.
+// Whether an accept has failed because this client is gone, while the listener is all right. These
+// are the system's codes for that; EINVAL is the one of macOS.
 function isAboutOneClient(error: Error): boolean {
   return ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"].includes(codeOf(error));
 }
 
 // --------------------------------------------------- how a visit can end, and how to wait --
 
-/** Why a visit has ended, or a command cannot be carried out. */
+/** Why a visit has ended. The client and the command line of this program throw it, too. */
 export class Fault extends Error {
-  /** `event` is for programs, `message` for people. A message may quote a client, so it is cut. */
+  /**
+   * `event` names the kind, for programs; `message` tells people. A message may quote what a client
+   * has sent, which can be long, so it is cut. (`readonly` in front of a parameter makes it a field.)
+   */
   constructor(readonly event: string, message: string) {
     super(message.slice(0, MAX_FAULT_LENGTH));
   }
@@ -137,27 +149,72 @@ export class Fault extends Error {
 const MAX_FAULT_LENGTH = 400;
 
 /**
- * The ends of a visit of which the client is told nothing, by the event of their Fault; and the
- * level of their record. After every other Fault the client is sent `{"error": ...}`, and the record
- * is a warning; only a fault of the server itself is an error.
+ * At some ends of a visit the client is sent no error. Here are the events of their Faults, and the
+ * level at which each one is logged. At all other ends the client is sent `{"error": ...}`, and the
+ * log has a warning; or an error if it is the server that has failed.
  */
 const SILENT_ENDS: Record<string, Level> = {
-  closed: "debug", // it has closed after a request
-  left: "info", // it has closed and had sent nothing
-  idle: "info", // it was silent after its answer
+  closed: "debug", // the ordinary end: the client has closed, after a request
+  left: "info", // the client has closed, and has sent nothing
+  idle: "info", // the client had its answer and was silent: many clients never close
   reset: "warn", // the connection is broken
-  stalled: "warn", // it does not read its answers
+  stalled: "warn", // the client does not read its answers
 };
+
+/** A limit on the time that the server waits for a client. */
+interface Limit {
+  /** How long it is, in ms; 0 is no limit. */
+  readonly ms: number;
+  /** The event of the Fault that is thrown when it is over. */
+  readonly event: string;
+  /** The message of that Fault. */
+  readonly text: string;
+}
+
+/** The limits on a client, by name. */
+type Limits = Record<
+  "request" | "unread" | "idle" | "turn" | "stopping" | "stopNow" | "linger",
+  Limit
+>;
+
+/** How long the current client may go on when the server is told to stop, in ms. */
+const STOPPING_MS = 5000;
+/** How long the server waits for the client to close, after it has sent an error, in ms. */
+const LINGER_MS = 1000;
+
+// deno-fmt-ignore
+function createLimits(options: ServeOptions): Limits {
+  const { requestTimeout = DEFAULTS.requestTimeout } = options;
+  const { keepAliveTimeout = DEFAULTS.keepAliveTimeout } = options;
+  const { turnTimeout = DEFAULTS.turnTimeout } = options;
+  const seconds = (ms: number) => `${ms / 1000} s`;
+  return {
+    // For a whole request: from the accept on, or from the first byte of a further request on.
+    request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
+    // For the client to read the answers that it was sent.
+    unread: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
+    // For silence after an answer.
+    idle: { ms: keepAliveTimeout, event: "idle", text: `silent for ${seconds(keepAliveTimeout)} after its answer: the next client's turn` },
+    // For the whole visit: the turn of this client.
+    turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
+    // For the rest of the visit, when the server is told to stop.
+    stopping: { ms: STOPPING_MS, event: "stopping", text: "the server stops" },
+    // The same for a client that has nothing to finish. It is 1 ms, since 0 is no limit.
+    stopNow: { ms: 1, event: "closed", text: "the server stops" },
+    // For the client to close, after it was sent an error.
+    linger: { ms: LINGER_MS, event: "lingered", text: "the client does not close" },
+  };
+}
 
 /** How often the clock ticks, in ms. */
 const TICK_MS = 50;
-/** So many ticks later a limit is over: what has come in time must be read before. */
+/** So many ticks are added to each limit, so that what comes just before its end is still read. */
 const SPARE_TICKS = 2;
 
 /** What a limit is for: for the whole visit, or for what the client has to do now. */
-type Scope = "turn" | "step";
+type Scope = "visit" | "now";
 
-/** A limit that counts, and the number of the tick at which it is over. */
+/** A limit that is in force, and the number of the tick at which it is over. */
 interface Deadline {
   readonly limit?: Limit;
   readonly endTick: number;
@@ -166,52 +223,61 @@ interface Deadline {
 const NO_DEADLINE: Deadline = { endTick: Infinity };
 
 /**
- * Waits for what the other side does, with limits. `begin` says which limit counts from now on. A
- * wait in `until` then gives its result, or it throws the Fault of a limit that is over.
+ * Waits for what the other side does, with limits. `begin` says which limit is in force from now on.
+ * `until` waits for an operation, such as a read, and gives its result; but if a limit is over
+ * before, it throws the Fault of that limit.
  *
- * Time is counted in ticks of a clock, and not by the time of day: while the whole process is paused
- * (by ^Z, or in a laptop that sleeps) the clock does not tick, and the client is not to blame.
+ * Time is counted in ticks of a timer, and not by the time of day: while the whole program is paused
+ * (by ^Z, or in a laptop that sleeps) the timer does not tick, and the client is not to blame.
  */
 class Waiting {
   #ticks = 0;
-  #tickedAt = performance.now(); // the last time, in ms
-  #deadlines = { turn: NO_DEADLINE, step: NO_DEADLINE };
-  #interrupt: (fault: Fault) => void = () => {}; // ends the wait that is under way
+  #tickedAt = performance.now(); // when the last tick was, in ms
+  #deadlines = { visit: NO_DEADLINE, now: NO_DEADLINE };
+  #interrupt: (fault: Fault) => void = () => {}; // ends the wait of `until` by throwing this
   readonly #clock = setInterval(() => this.#tick(), TICK_MS);
 
   stopClock(): void {
     clearInterval(this.#clock);
   }
 
-  /** From now on this limit counts, in the place of the one that counted for this scope. */
+  /** From now on this limit is in force for this scope, and no other one. */
   begin(scope: Scope, limit: Limit): void {
     const endTick = this.#ticks + Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
-    this.#deadlines[scope] = { limit, endTick: limit.ms === 0 ? Infinity : endTick };
+    const hasNoEnd = limit.ms === 0;
+    this.#deadlines[scope] = { limit, endTick: hasNoEnd ? Infinity : endTick };
   }
 
-  /** From now on no limit counts. */
+  /** From now on no limit is in force. */
   clear(): void {
-    this.#deadlines = { turn: NO_DEADLINE, step: NO_DEADLINE };
+    this.#deadlines = { visit: NO_DEADLINE, now: NO_DEADLINE };
   }
 
-  /** The limit that counts for this scope. */
+  /** The limit that is in force for this scope. */
   limitOf(scope: Scope): Limit | undefined {
     return this.#deadlines[scope].limit;
   }
 
-  /** Gives the result of the operation, or throws the Fault of a limit that is over before. */
+  /**
+   * Gives the result of the operation, or throws the Fault of a limit that is over before.
+   *
+   * A promise is settled by the first call of `resolve` (it gives a result) or of `reject` (it
+   * throws). All later calls do nothing. Here the operation calls one of them when it is done, and
+   * the clock calls `reject`, under the name #interrupt, when a limit is over. The operation itself
+   * is not stopped then; it ends when the connection is closed.
+   */
   until<T>(operation: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => { // Only the first call of one of the two counts.
+    return new Promise((resolve, reject) => {
       this.#interrupt = reject;
       operation.then(resolve, reject);
-      this.#checkDeadlines(); // A limit may have passed while nobody waited.
+      this.#checkDeadlines(); // A limit can also have passed while nobody waited.
     });
   }
 
   /**
-   * Whether the clock should have ticked by now. A client that sends without end makes it late: each
-   * read is done at once, and then JavaScript comes to no timer and to no signal until it has to
-   * wait for something.
+   * Whether a tick is overdue. JavaScript runs timers, and hears of ^C, only while it has nothing
+   * else to do. If a client sends without end, each read finds bytes at once, and that moment never
+   * comes. Then `await delay(0)` makes such a moment.
    */
   isLate(): boolean {
     return performance.now() - this.#tickedAt > TICK_MS;
@@ -224,7 +290,7 @@ class Waiting {
   }
 
   #checkDeadlines(): void {
-    for (const { limit, endTick } of [this.#deadlines.step, this.#deadlines.turn]) {
+    for (const { limit, endTick } of [this.#deadlines.now, this.#deadlines.visit]) {
       if (limit && this.#ticks >= endTick) this.#interrupt(new Fault(limit.event, limit.text));
     }
   }
@@ -232,36 +298,35 @@ class Waiting {
 
 // ------------------------------------------------------------------ the visit of one client --
 
-/** How long the first answer waits if the client has sent before it was greeted, in ms. */
-const EARLY_MS = 20;
 /** The lab's answer to a request. */
 const ACKNOWLEDGEMENT = 1;
+/** How long the first answer waits if the client has sent before it was greeted, in ms. */
+const EARLY_MS = 20;
 
-/** What one read brings. `null` is the end of the stream: the other side sends no more. */
+/** What one read brings. `null` is the end of the stream (in Python b""): no more bytes will come. */
 type Bytes = Uint8Array | null;
 
 /** The visit of one client, from accept to close. */
 class Session {
-  #requests = 0; // that were printed
-  #writing = Promise.resolve(); // the last write; it can be under way when a limit passes
-  #reads = 0; // that have brought something
+  #requests = 0; // how many were printed
+  #reads = 0; // how many reads have brought bytes
+  #writing = Promise.resolve(); // the last write; it may still be under way when a limit passes
   readonly #log: ClientLog;
   readonly #framer: Framer;
 
-  // `readonly` before a parameter makes it a field of the object.
   constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
     this.#log = new ClientLog(conn, context);
     this.#framer = new Framer(context.maxMessageBytes, context.buffer);
   }
 
-  // The steps of the lab. Returns how many requests were printed. Everything that goes wrong, and
-  // each limit that is over, is an exception at the place that waits, and is caught here.
+  // The steps of the lab. Returns how many requests were printed. Whatever goes wrong is thrown in
+  // one of the steps, also a limit that is over, and it is caught here.
   async run(): Promise<number> {
     const { waiting, limits, signal } = this.context;
     try {
-      this.#log.trace(() => ({ step: "accepted", text: "accepted" })); // At level DEBUG it is logged.
-      waiting.begin("turn", limits.turn);
-      waiting.begin("step", limits.request);
+      this.#log.trace(() => ({ step: "accepted", text: "accepted" })); // shown at level DEBUG alone
+      waiting.begin("visit", limits.turn);
+      waiting.begin("now", limits.request);
       if (signal.aborted) this.stop(); // The server was told to stop after the accept.
       let bytes = await this.#greet();
       while (bytes !== null) {
@@ -270,7 +335,7 @@ class Session {
       }
       this.#checkEnd();
     } catch (error) {
-      await this.#end(this.#faultOf(error));
+      await this.#end(this.#faultOf(error)); // It never throws.
     } finally {
       waiting.clear();
       this.conn.close();
@@ -282,56 +347,59 @@ class Session {
   /** The server is told to stop. A client that has its answer and is silent has nothing to finish. */
   stop(): void {
     const { waiting, limits } = this.context;
-    const step = waiting.limitOf("step");
-    if (step === undefined || step === limits.linger) return; // The visit is over.
-    waiting.begin("turn", limits.grace);
-    if (step === limits.silence) waiting.begin("step", limits.noGrace);
-    else {this.#log.report(
-        "info",
-        "stopping",
-        `the server stops, up to ${GRACE_MS / 1000} s to finish`,
-      );}
+    const current = waiting.limitOf("now");
+    if (current === undefined || current === limits.linger) return; // The visit is over already.
+    waiting.begin("visit", limits.stopping);
+    if (current === limits.idle) {
+      waiting.begin("now", limits.stopNow);
+      return;
+    }
+    const seconds = STOPPING_MS / 1000;
+    this.#log.report("info", "stopping", `the server stops, up to ${seconds} s to finish`);
   }
 
-  // Step 1. Most clients expect one message from each recv. A client that sends its request before
-  // it reads the greeting could get the greeting and the answer in one recv, and fail. To find out
-  // whether it has done so, we begin to read before we greet. If something has come by the time the
-  // greeting is sent, the answer waits for EARLY_MS.
+  // Step 1, and the first read of step 2. Most clients of the lab expect that each recv brings one
+  // message. Some send their request before they read the greeting. Such a client could get greeting
+  // and answer in one recv, and would fail. To find out whether it is one of them, we begin to read
+  // before we greet. If something has come by the time the greeting is sent, the answer has to wait
+  // for EARLY_MS.
   async #greet(): Promise<Bytes> {
     let isGreeted = false;
-    let isEarly = false;
-    this.conn.setNoDelay(); // Nagle's algorithm off: each answer leaves at once.
+    let hasClientSentFirst = false;
+    this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
     const reading = this.#framer.read(this.conn).then((bytes) => {
-      isEarly = !isGreeted;
+      hasClientSentFirst = !isGreeted;
       return bytes;
     });
     const greeting = this.#write({ clientid: this.conn.remoteAddr.port }).then(() => {
       isGreeted = true;
     });
-    const [bytes] = await this.context.waiting.until(Promise.all([reading, greeting]));
-    if (isEarly) await delay(EARLY_MS);
-    return this.#note(bytes);
+    const both = Promise.all([reading, greeting]); // It is done when both are done.
+    const [bytes] = await this.context.waiting.until(both);
+    if (hasClientSentFirst) await delay(EARLY_MS);
+    return this.#noteRead(bytes);
   }
 
-  // Step 2, for the rest of a request or for a further one.
+  // Step 2 again: the rest of a request, or a further request.
   async #receive(): Promise<Bytes> {
     const { waiting, limits } = this.context;
-    if (waiting.isLate()) await delay(0); // Now timers and signals have their turn.
+    if (waiting.isLate()) await delay(0); // Now timers can run, and ^C is heard.
     const isNewRequest = this.#framer.pending().length === 0;
     const bytes = await waiting.until(this.#framer.read(this.conn));
-    if (isNewRequest) waiting.begin("step", limits.request);
-    return this.#note(bytes);
+    if (isNewRequest) waiting.begin("now", limits.request);
+    return this.#noteRead(bytes);
   }
 
-  #note(bytes: Bytes): Bytes {
+  #noteRead(bytes: Bytes): Bytes {
     if (bytes !== null) this.#reads++;
     this.#log.trace(() => describeRead(bytes));
     return bytes;
   }
 
-  // Step 3. The framer keeps what each read brings; `bytes` is what the last one has brought. All
-  // good requests are printed, then acknowledged; only then comes the error about a wrong one behind
-  // them. If that is in the first read, its bytes may show that this is no client of the lab.
+  // Step 3. The framer keeps what the reads bring; `bytes` is what the last one has brought. It can
+  // hold many requests. All good ones are printed, then acknowledged. Only then comes the error
+  // about a wrong one behind them. If that is in the first read, its bytes may be those of another
+  // program, such as a browser: then the error says so.
   async #answer(bytes: Uint8Array): Promise<void> {
     const { students, fault } = this.#takeRequests();
     if (students.length > 0) {
@@ -364,7 +432,7 @@ class Session {
     return parseRequest(message, value);
   }
 
-  // A request whose line could not be printed is not acknowledged.
+  // If the lines cannot be printed, the client must not be acknowledged.
   #print(students: Student[]): void {
     try {
       this.context.onRequests(students, this.#log.client);
@@ -374,17 +442,17 @@ class Session {
     this.#requests += students.length;
   }
 
-  // The acknowledgements of requests that came together go out together, in one write.
+  // Requests that came together are acknowledged together, in one write.
   async #acknowledge(count: number): Promise<void> {
     const { waiting, limits, signal } = this.context;
-    waiting.begin("step", limits.unread);
+    waiting.begin("now", limits.unread);
     await waiting.until(this.#write(ACKNOWLEDGEMENT, count));
     const hasNextBegun = this.#framer.pending().length > 0;
-    if (hasNextBegun) waiting.begin("step", limits.request);
-    else waiting.begin("step", signal.aborted ? limits.noGrace : limits.silence);
+    if (hasNextBegun) waiting.begin("now", limits.request);
+    else waiting.begin("now", signal.aborted ? limits.stopNow : limits.idle);
   }
 
-  // Sends a value so many times.
+  // Sends a value, as often as `times` says.
   #write(value: Value, times = 1): Promise<void> {
     const bytes = repeat(encode(value), times);
     this.#log.trace(() => describeValue("send", bytes, value, times));
@@ -392,7 +460,7 @@ class Session {
     return this.#writing;
   }
 
-  // Step 4. The client has closed, or it sends no more. That may be in the middle of a request.
+  // Step 4. No more bytes will come. The client may have stopped in the middle of a request.
   #checkEnd(): void {
     const rest = this.#framer.pending().length;
     if (rest > 0) {
@@ -402,7 +470,8 @@ class Session {
     this.#log.report("debug", "closed", "closed by the client");
   }
 
-  // An exception has ended the visit. An error of the system comes from the connection.
+  // Makes a Fault of whatever was thrown. An error with a code of the system, such as ECONNRESET,
+  // comes from the connection. Any other error is a mistake in this program.
   #faultOf(error: unknown): Fault {
     if (error instanceof Fault) {
       if (error.event !== "timeout") return error;
@@ -414,7 +483,7 @@ class Session {
     return new Fault("reset", `${BROKEN_TEXT} (${error})`);
   }
 
-  // Reports the fault, and tells the client if it is to be told.
+  // Logs the fault, and tells the client if it is to be told.
   async #end(fault: Fault): Promise<void> {
     const { event, message } = fault;
     const level = event === "bug" ? "error" : "warn";
@@ -422,7 +491,7 @@ class Session {
     if (event in SILENT_ENDS) return;
     const { waiting, limits } = this.context;
     waiting.clear();
-    waiting.begin("step", limits.linger);
+    waiting.begin("now", limits.linger);
     try {
       await waiting.until(this.#tell(fault));
     } catch {
@@ -430,16 +499,17 @@ class Session {
     }
   }
 
-  // The two directions of a connection end independently. We end ours, so that the client finds the
-  // end of the stream behind the error. But we do not close yet: as long as bytes of the client are
-  // unread, a close makes the kernel send a reset, and the client could lose the error. So we read
-  // and drop what it still sends, until it closes. This is called a lingering close.
+  // Sends the error, and ends the server's direction of the connection: the client finds the end of
+  // the stream after the error. The client may still send in its own direction. If we closed now,
+  // while bytes of the client are unread, the kernel would send a reset, which ends the connection
+  // at once; then the client's system may throw away the error before the client has read it. So we
+  // read and drop what still comes, until the client closes. This is called a lingering close.
   async #tell({ event, message }: Fault): Promise<void> {
     const { buffer, waiting } = this.context;
     await this.#writing; // One message goes out after the other.
     await this.#write({ error: event === "bug" ? BUG_TEXT : message });
     await this.conn.closeWrite();
-    let count: number | null = event === "truncated" ? null : 0; // After it, nothing comes.
+    let count: number | null = event === "truncated" ? null : 0; // A truncated stream has ended.
     while (count !== null) {
       if (waiting.isLate()) await delay(0);
       count = await this.conn.read(buffer);
@@ -469,7 +539,7 @@ function repeat(bytes: Uint8Array, times: number): Uint8Array {
   return all;
 }
 
-// ------------------------------------------------- options, limits, and what all visits share --
+// -------------------------------------------------------- options, and what all visits share --
 
 /** What a client sends in step 2 of the lab. */
 export interface Student {
@@ -489,7 +559,7 @@ export interface ServeOptions {
   port?: number;
   /** How many clients can wait in the kernel's queue until they are accepted. */
   backlog?: number;
-  /** How long a whole request may take, and how long answers may be left unread, in ms; 0: ever. */
+  /** How long a whole request may take, and answers may be left unread, in ms; 0: for ever. */
   requestTimeout?: number;
   /** How long a client may be silent after an answer, in ms; 0: for ever. */
   keepAliveTimeout?: number;
@@ -536,50 +606,6 @@ export interface LabServer {
   readonly addr: Deno.NetAddr;
   /** Settles when the server has stopped. */
   readonly finished: Promise<Served>;
-}
-
-/** A limit on the time that is waited for a client. */
-interface Limit {
-  /** How long it is, in ms; 0 is no limit. */
-  readonly ms: number;
-  /** The event of the Fault when it is over. */
-  readonly event: string;
-  /** The message of that Fault. */
-  readonly text: string;
-}
-
-/** How long the current client may go on when the server is told to stop, in ms. */
-const GRACE_MS = 5000;
-/** How long the server waits for the client to close, after it has sent an error, in ms. */
-const LINGER_MS = 1000;
-
-/** The limits on a client, by name. */
-type Limits = Record<
-  "request" | "unread" | "silence" | "turn" | "grace" | "noGrace" | "linger",
-  Limit
->;
-
-// deno-fmt-ignore
-function createLimits(options: ServeOptions): Limits {
-  const { requestTimeout = DEFAULTS.requestTimeout } = options;
-  const { keepAliveTimeout = DEFAULTS.keepAliveTimeout } = options;
-  const { turnTimeout = DEFAULTS.turnTimeout } = options;
-  const seconds = (ms: number) => `${ms / 1000} s`;
-  return {
-    // For a whole request: since the accept, or since the first byte of a further request.
-    request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
-    // For the client to read its answers.
-    unread: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
-    // For silence after an answer.
-    silence: { ms: keepAliveTimeout, event: "idle", text: `silent for ${seconds(keepAliveTimeout)} after its answer: the next client's turn` },
-    // For the whole visit.
-    turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
-    // For the rest of the visit when the server is told to stop; and if the client is silent then.
-    grace: { ms: GRACE_MS, event: "stopping", text: "the server stops" },
-    noGrace: { ms: 1, event: "closed", text: "the server stops" },
-    // For the client to close after it was told an error.
-    linger: { ms: LINGER_MS, event: "closed", text: "the client does not close" },
-  };
 }
 
 /** What the visits of a server share. */
@@ -1070,6 +1096,7 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
     const server = new ServerConnection(conn, waiting);
     const clientid = await server.receiveGreeting();
     clearTimeout(hint);
+    await server.checkNothingElseCame();
     options.onGreeting?.(clientid);
     await writeAll(conn, request);
     await server.receiveAcknowledgement();
@@ -1103,17 +1130,20 @@ class ServerConnection {
     const greeting = await this.#receive("greeting");
     const clientid = readClientId(greeting.value);
     if (clientid === undefined) throw unexpectedAnswer("greeting", greeting);
-    // A client that was paused (^Z, a laptop that sleeps) may find the error of a timeout here.
-    if (this.#framer.pending().length > 0) {
-      this.waiting.begin("step", REST_LIMIT);
-      const what = "answer before the request";
-      throw unexpectedAnswer(what, await this.#receive(what));
-    }
     return clientid;
   }
 
+  // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost patience.
+  // Then its error has come with the greeting.
+  async checkNothingElseCame(): Promise<void> {
+    if (this.#framer.pending().length === 0) return;
+    this.waiting.begin("now", REST_LIMIT);
+    const what = "answer before the request";
+    throw unexpectedAnswer(what, await this.#receive(what));
+  }
+
   async receiveAcknowledgement(): Promise<void> {
-    this.waiting.begin("step", ACKNOWLEDGEMENT_LIMIT);
+    this.waiting.begin("now", ACKNOWLEDGEMENT_LIMIT);
     const answer = await this.#receive("acknowledgement");
     if (!isAcknowledgement(answer.value)) throw unexpectedAnswer("acknowledgement", answer);
   }
@@ -1272,10 +1302,14 @@ function escapeUnsafe(text: string): string {
   return text.search(UNSAFE) < 0 ? text : text.replace(UNSAFE, escapeUnits);
 }
 
+function escapeInvisible(text: string): string {
+  return text.replace(INVISIBLE, escapeUnits);
+}
+
 // Text in quotes, as Python writes it. Everything in it can be seen.
 function quote(text: string): string {
   const mark = text.includes("'") ? '"' : "'";
-  return mark + text.replace(INVISIBLE, escapeUnits) + mark;
+  return mark + escapeInvisible(text) + mark;
 }
 
 const textEncoder = new TextEncoder();
@@ -1532,16 +1566,17 @@ function splitArguments(options: Option[], args: string[]): Record<string, unkno
   });
 }
 
-/** What a text program puts in the place of - and ": dashes and quotes of printed texts. */
-const TYPOGRAPHIC = /[\u2010-\u2015\u2212\u201c-\u201e\u00ab\u00bb]/;
+/** Dashes and quotes of printed texts, which text programs put in the place of - and " and '. */
+const TYPOGRAPHIC = /[\u2010-\u2015\u2212\u201c-\u201e\u00ab\u00bb]|^\u2018|\u2019$/;
 
 function describeUnknown(arg: string, before: string, names: string[]): string {
-  if (TYPOGRAPHIC.test(arg)) return `${arg} has a dash or quotes of a text program: type - and "`;
-  if (!arg.startsWith("-")) return `Unexpected ${arg}: client comes first, spaces need quotes`;
-  if (names.includes(before.slice(2))) {
-    return `Write a value that begins with - as in ${before}=${arg}`;
+  const shown = escapeInvisible(arg);
+  if (TYPOGRAPHIC.test(arg)) return `${shown} has a dash or quotes of a text program: type - and "`;
+  if (!arg.startsWith("-")) return `Unexpected ${shown}: client comes first, spaces need quotes`;
+  if (names.includes(before.slice("--".length))) {
+    return `Write a value that begins with - as in ${before}=${shown}`;
   }
-  return `Unknown option ${arg}: there are --${names.join(", --")}, --help, --version`;
+  return `Unknown option ${shown}: there are --${names.join(", --")}, --help, --version`;
 }
 
 /** The signals that stop the server. Windows has SIGBREAK (Ctrl-Break) in the place of SIGTERM. */
