@@ -6,6 +6,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { decode, encode } from "@std/msgpack";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { Fault, Framer, type Student, submit } from "../main.ts";
 import {
   ALICE,
@@ -22,6 +24,7 @@ import {
   runTest,
   slowness,
   table,
+  WINDOWS,
 } from "./shared.ts";
 
 /** Our client against a server that sends these, and its failure. */
@@ -46,9 +49,9 @@ async function submitTo(greeting: Uint8Array, answer: Uint8Array, sid: Student["
 const SMTP = '32 32 30 20 6d 61 69 6c 2e 65 78 61 6d 70 6c 65 ... "220 mail.example"';
 const HELLO = encode({ clientid: 60644 });
 const HELLO_64 = bytes(0x81, 0xa8, "clientid", 0xd3, 0, 0, 0, 0, 0, 0, 0xec, 0xe4);
-// deno-fmt-ignore
 /** What a server's sudden end can mean. */
-const WHY_CLOSED = "its own window says why. If it says nothing, something in between has answered " +
+const WHY_CLOSED =
+  "its own window says why. If it says nothing, something in between has answered " +
   "(a container, a forwarded port): start the server with --host 0.0.0.0";
 
 const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure: string][] = [
@@ -207,6 +210,20 @@ runTest("our client without a connection: a name that nobody has", async () => {
     "There is no machine of the name in nobody.invalid/1: see --host",
   ]]);
 });
+
+runTest(
+  "our client at a server that breaks off: its window says why, or --host 0.0.0.0",
+  async () => {
+    const server = createServer((socket) => socket.resetAndDestroy()).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const { code, out, err } = await asClient(port).end();
+    server.close();
+    const says = `The server at 127.0.0.1/${port} has closed: ${WHY_CLOSED}`;
+    assertEquals([code, out, err], [1, [], [says]]);
+  },
+  !WINDOWS,
+); // There a reset can be an end of the stream.
 
 runTest("our client at a queue that is full: it says that it is not connected", async () => {
   await using lab = new Lab({ backlog: 1 });
