@@ -106,6 +106,8 @@ const WRONG: [args: string[], says: string][] = [
   [["client", "--student-name", "\u2018Alice", "Brown\u2019"], "Brown\u2019 has a dash or quotes of a text program"],
   [["--port\u00a012000"], "Unknown option --port\\u00a012000: there are --host, --port"],
   [["client", "--student-name", "\u201cAlice", "Brown\u201d"], "Brown\u201d has a dash or quotes of a text program"],
+  [["client", "--student-name", "\u2018Alice", "Brown\u2019"], "Brown\u2019 has a dash or quotes of a text program"],
+  [["--port\u00a012000"], "Unknown option --port\\u00a012000: there are --host"],
   [["client", ...ALICE_ARGS, "--sid", "1", "--host", "127.0.0.1:12000"], "--host takes an address alone"],
   [["client", ...ALICE_ARGS, "--sid", "1", "--port", "0"], "--port takes an integer from 1 to 65535, not '0'"],
   [["server"], "Unexpected server: client comes first"],
