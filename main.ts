@@ -59,6 +59,7 @@ export function serve(options: ServeOptions = {}): LabServer {
     signal = new AbortController().signal, // tells the server to stop; this one never does
     onListen = printListening,
   } = options;
+  const context = createContext(options, signal);
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const addr = listener.addr as Deno.NetAddr;
   try {
@@ -68,7 +69,7 @@ export function serve(options: ServeOptions = {}): LabServer {
     throw error;
   }
   // There is no `await`: `serve` returns at once. `finished` is a promise, which settles later.
-  return { addr, finished: acceptClients(listener, createContext(options, signal)) };
+  return { addr, finished: acceptClients(listener, context) };
 }
 
 /** The first pause after a failed accept, in ms. Each further one is twice as long. */
@@ -86,7 +87,7 @@ const LONGEST_PAUSE_MS = 1000;
 // - The body has thrown: JavaScript leaves the loop, and leaving it closes the listener. So
 //   Session.run must never throw.
 async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
-  const { signal, waiting } = context;
+  const { signal } = context;
   const served: Served = { clients: 0, requests: 0 };
   let session: Session | undefined; // the visit of the current client
   let pauseMs = FIRST_PAUSE_MS;
@@ -96,6 +97,7 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
   };
   signal.addEventListener("abort", stop); // AbortController.abort() has been called, by ^C for example.
   if (signal.aborted) stop();
+  using _clock = context.waiting.startClock(); // It is stopped at the end of this function.
   while (!signal.aborted) {
     try {
       for await (const conn of listener) {
@@ -109,7 +111,6 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
       pauseMs = await recover(error as Error, pauseMs, context);
     }
   }
-  waiting.stopClock(); // A program does not end while a timer runs.
   return served;
 }
 
@@ -154,7 +155,7 @@ const MAX_FAULT_LENGTH = 400;
  * log has a warning; or an error if it is the server that has failed.
  */
 const SILENT_ENDS: Record<string, Level> = {
-  closed: "debug", // the ordinary end: the client has closed, after a request
+  closed: "debug", // the client has closed after a request, or it has nothing to finish at a stop
   left: "info", // the client has closed, and has sent nothing
   idle: "info", // the client had its answer and was silent: many clients never close
   reset: "warn", // the connection is broken
@@ -189,7 +190,8 @@ function createLimits(options: ServeOptions): Limits {
   const { turnTimeout = DEFAULTS.turnTimeout } = options;
   const seconds = (ms: number) => `${ms / 1000} s`;
   return {
-    // For a whole request: from the accept on, or from the first byte of a further request on.
+    // For a whole request: from the accept on, or from the first byte of a further request on (or
+    // from the acknowledgement before it, if that byte had already come).
     request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
     // For the client to read the answers that it was sent.
     unread: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
@@ -235,10 +237,11 @@ class Waiting {
   #tickedAt = performance.now(); // when the last tick was, in ms
   #deadlines = { visit: NO_DEADLINE, now: NO_DEADLINE };
   #interrupt: (fault: Fault) => void = () => {}; // ends the wait of `until` by throwing this
-  readonly #clock = setInterval(() => this.#tick(), TICK_MS);
 
-  stopClock(): void {
-    clearInterval(this.#clock);
+  /** Starts the clock. Disposing of what it returns stops it: no program ends while a timer runs. */
+  startClock(): Disposable {
+    const timer = setInterval(() => this.#tick(), TICK_MS);
+    return { [Symbol.dispose]: () => clearInterval(timer) };
   }
 
   /** From now on this limit is in force for this scope, and no other one. */
@@ -261,7 +264,7 @@ class Waiting {
   /**
    * Gives the result of the operation, or throws the Fault of a limit that is over before.
    *
-   * A promise is settled by the first call of `resolve` (it gives a result) or of `reject` (it
+   * Only one wait can be under way at a time. A promise is settled by the first call of `resolve` (it gives a result) or of `reject` (it
    * throws). All later calls do nothing. Here the operation calls one of them when it is done, and
    * the clock calls `reject`, under the name #interrupt, when a limit is over. The operation itself
    * is not stopped then; it ends when the connection is closed.
@@ -348,7 +351,7 @@ class Session {
   stop(): void {
     const { waiting, limits } = this.context;
     const current = waiting.limitOf("now");
-    if (current === undefined || current === limits.linger) return; // The visit is over already.
+    if (current === undefined || current === limits.linger) return; // The visit is over, or ends already.
     waiting.begin("visit", limits.stopping);
     if (current === limits.idle) {
       waiting.begin("now", limits.stopNow);
@@ -369,7 +372,7 @@ class Session {
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
     const reading = this.#framer.read(this.conn).then((bytes) => {
       hasClientSentFirst = !isGreeted;
-      return bytes;
+      return this.#noteRead(bytes);
     });
     const greeting = this.#write({ clientid: this.conn.remoteAddr.port }).then(() => {
       isGreeted = true;
@@ -377,7 +380,7 @@ class Session {
     const both = Promise.all([reading, greeting]); // It is done when both are done.
     const [bytes] = await this.context.waiting.until(both);
     if (hasClientSentFirst) await delay(EARLY_MS);
-    return this.#noteRead(bytes);
+    return bytes;
   }
 
   // Step 2 again: the rest of a request, or a further request.
@@ -503,7 +506,8 @@ class Session {
   // the stream after the error. The client may still send in its own direction. If we closed now,
   // while bytes of the client are unread, the kernel would send a reset, which ends the connection
   // at once; then the client's system may throw away the error before the client has read it. So we
-  // read and drop what still comes, until the client closes. This is called a lingering close.
+  // read and drop what still comes, until the client closes. This is called a lingering close. (If a
+  // read of the framer is still under way, it gets the next bytes, and our reads wait behind it.)
   async #tell({ event, message }: Fault): Promise<void> {
     const { buffer, waiting } = this.context;
     await this.#writing; // One message goes out after the other.
@@ -1004,7 +1008,7 @@ function kindOf(value: unknown): string {
   return Array.isArray(value) ? "a list" : DICT;
 }
 
-/** The longest line on standard output, in bytes: so much a pipe of Linux takes whole or not at all. */
+/** The longest line of a request, in bytes: so much a pipe of Linux takes whole or not at all. */
 const MAX_LINE_BYTES = 4096;
 /** The most bytes that one byte of a text takes in the line: an escape such as \u001b. */
 const ESCAPE_BYTES = 6;
@@ -1081,7 +1085,7 @@ function answerLimit(text: string): Limit {
  * await submit({ student_name: "Alice Brown", github_username: "abrown", sid: 123456789 });
  * ```
  *
- * @throws {Fault} When the server refuses, closes, is not the lab's, or does not answer in 10 s.
+ * @throws {Fault} When the server refuses, closes, is not the lab's, or does not acknowledge in 10 s.
  * @throws {Error} What `Deno.connect` throws when there is no connection.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
@@ -1090,6 +1094,7 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
   let waitingFor: WaitingFor = "connection";
   const hint = setTimeout(() => options.onWaiting?.(waitingFor), HINT_MS);
   const waiting = new Waiting();
+  using _clock = waiting.startClock();
   try {
     using conn = await Deno.connect({ hostname, port }); // `using`: closed at the end of the block.
     waitingFor = "greeting";
@@ -1098,11 +1103,10 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
     clearTimeout(hint);
     await server.checkNothingElseCame();
     options.onGreeting?.(clientid);
-    await writeAll(conn, request);
+    await server.send(request);
     await server.receiveAcknowledgement();
   } finally {
     clearTimeout(hint);
-    waiting.stopClock();
   }
 }
 
@@ -1142,8 +1146,12 @@ class ServerConnection {
     throw unexpectedAnswer(what, await this.#receive(what));
   }
 
-  async receiveAcknowledgement(): Promise<void> {
+  async send(request: Uint8Array): Promise<void> {
     this.waiting.begin("now", ACKNOWLEDGEMENT_LIMIT);
+    await this.waiting.until(writeAll(this.conn, request));
+  }
+
+  async receiveAcknowledgement(): Promise<void> {
     const answer = await this.#receive("acknowledgement");
     if (!isAcknowledgement(answer.value)) throw unexpectedAnswer("acknowledgement", answer);
   }
@@ -1588,7 +1596,7 @@ const STOP_SIGNALS: Deno.Signal[] = [
 /** A terminal and a task runner both send a ^C on. Within this time it is the same one, in ms. */
 const SAME_SIGNAL_MS = 100;
 
-// The first signal stops the server. A later one ends the program at once.
+// The first signal stops the server. A further one ends the program at once.
 function stopAtSignals(stop: AbortController): void {
   let firstAt: number | undefined;
   const onSignal = () => {
@@ -1647,7 +1655,8 @@ async function runClient(values: OptionValues): Promise<void> {
   console.log("Data acknowledged by server and you passed the test");
 }
 
-// Digits are an integer, unless they have a zero in front, or are so many that 64 bits may not do.
+// Digits are an integer, also behind a minus; but not with a zero in front, and not if they are so
+// many that 64 bits may not do.
 function parseStudentId(typed: string): bigint | string {
   return /^(0|-?[1-9]\d{0,17})$/.test(typed) ? BigInt(typed) : typed;
 }
