@@ -40,7 +40,9 @@ async function waitForSilent(sent: Uint8Array, connected: number, says: string):
   using conn = await listener.accept();
   await conn.write(sent);
   const start = performance.now();
+  const guard = setTimeout(() => client.child.kill("SIGKILL"), 20_000); // if it does not end
   const { code, out, err } = await client.end();
+  clearTimeout(guard);
   assert(performance.now() - start > 9000);
   assertEquals([code, out.length, err], [1, connected, [says]]);
 }
