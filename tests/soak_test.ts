@@ -135,9 +135,9 @@ soakTest("soak: 100,000 clients, one in ten misbehaves; nothing grows", async ()
   console.log(`${acknowledged} acknowledged; ${Deno.inspect(usages)}`);
   const last = `INFO Served ${acknowledged} clients and ${acknowledged} requests`;
   assertEquals((await warnings).at(-1), last);
-  // Memory comes and goes in steps: what a client leaves behind is what most of the legs show.
+  // Memory comes and goes in steps. What each client leaves behind shows in nearly every leg.
   const growths = usages.slice(1).map(({ resident }, i) => (resident - usages[i].resident) / LEG);
-  const median = growths.toSorted((a, b) => a - b)[growths.length >> 1];
-  assert(median < 50, `${median} bytes a client`);
+  const [, usual] = growths.toSorted((a, b) => a - b); // three of the four are at least this
+  assert(usual < 50, `${usual} bytes a client`);
   assert(Math.abs(usages[4].files - usages[0].files) <= 1);
 }, UNIX_SIGNALS);
