@@ -17,9 +17,9 @@
  *
  * What stands where, in this order:
  *
- * - The lab. `serve` listens, and `acceptClients` accepts one client after the other. Then comes how
- *   the visit of a client can end, and how the server waits for it. Then comes the visit itself, from
- *   accept to close: `Session`.
+ * - The lab. `serve` listens, and `acceptClients` accepts one client after the other. Then comes
+ *   how the visit of a client can end, and how the server waits for it. Then comes the visit
+ *   itself, from accept to close: `Session`.
  * - The options of `serve`, and what all visits share.
  * - The framing: `Framer`.
  * - One request: how a message is read, and what is said about a wrong one.
@@ -52,14 +52,15 @@ export type { LevelName, Logger }; // for programs that use this module
  * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): LabServer {
+  // `name = value`: that value counts if the option is left out. DEFAULTS stands behind Session.
   const {
     hostname = DEFAULTS.hostname,
     port = DEFAULTS.port,
     backlog = DEFAULTS.backlog, // how many clients can wait in the kernel's queue
-    signal = new AbortController().signal, // tells the server to stop; this one never does
+    signal = new AbortController().signal, // see ServeOptions; this one never tells to stop
     onListen = printListening,
   } = options;
-  const context = createContext(options, signal);
+  const context = createContext(options, signal); // what all visits share: limits, log and so on
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const addr = listener.addr as Deno.NetAddr;
   try {
@@ -68,7 +69,8 @@ export function serve(options: ServeOptions = {}): LabServer {
     listener.close(); // Otherwise nobody could use the port any more.
     throw error;
   }
-  // There is no `await`: `serve` returns at once. `finished` is a promise, which settles later.
+  // There is no `await`: `serve` returns at once. `finished` is a promise: who awaits it gets the
+  // result of acceptClients when the server has stopped.
   return { addr, finished: acceptClients(listener, context) };
 }
 
@@ -78,14 +80,14 @@ const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 1000;
 
 // Serves one client after the other, until the server is told to stop. Meanwhile the other clients
-// wait in the kernel's queue. `for await` over a listener accepts a client, runs its body, accepts the
-// next client, and so on. That loop can end in three ways:
+// wait in the kernel's queue. `for await` over a listener accepts a client, runs its body, accepts
+// the next client, and so on. That loop can end in three ways:
 //
-// - stop() has closed the listener: the loop ends without an error.
-// - An accept has failed: the loop throws that error. The listener is still open, so we begin the
-//   loop again.
-// - The body has thrown: JavaScript leaves the loop, and leaving it closes the listener. So
-//   Session.run must never throw.
+// - stop() has closed the listener. Then the loop ends without an error.
+// - An accept has failed. Then the loop throws that error, but the listener is still open: we begin
+//   the loop again.
+// - The body has thrown. Whoever leaves such a loop early closes the listener, and that would be
+//   the end of the server. So Session.run must never throw.
 async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
   const { signal } = context;
   const served: Served = { clients: 0, requests: 0 };
@@ -95,9 +97,9 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
     listener.close();
     session?.stop(); // `?.`: only if there is a session
   };
-  signal.addEventListener("abort", stop); // AbortController.abort() has been called, by ^C for example.
-  if (signal.aborted) stop();
-  using _clock = context.waiting.startClock(); // It is stopped at the end of this function.
+  signal.addEventListener("abort", stop); // "abort" means: the server is told to stop, by ^C say.
+  if (signal.aborted) stop(); // That was before we listened to the signal.
+  using _clock = context.waiting.startClock(); // `using` stops it when this function ends.
   while (!signal.aborted) {
     try {
       for await (const conn of listener) {
@@ -135,11 +137,12 @@ function isAboutOneClient(error: Error): boolean {
 
 // --------------------------------------------------- how a visit can end, and how to wait --
 
-/** Why a visit has ended. The client and the command line of this program throw it, too. */
+/** Why a visit has ended. `submit` and the command line throw it, too. */
 export class Fault extends Error {
   /**
    * `event` names the kind, for programs; `message` tells people. A message may quote what a client
-   * has sent, which can be long, so it is cut. (`readonly` in front of a parameter makes it a field.)
+   * has sent, which can be long, so it is cut. (`readonly` in front of a parameter makes it a
+   * field.)
    */
   constructor(readonly event: string, message: string) {
     super(message.slice(0, MAX_FAULT_LENGTH));
@@ -150,12 +153,12 @@ export class Fault extends Error {
 const MAX_FAULT_LENGTH = 400;
 
 /**
- * At some ends of a visit the client is sent no error. Here are the events of their Faults, and the
- * level at which each one is logged. At all other ends the client is sent `{"error": ...}`, and the
- * log has a warning; or an error if it is the server that has failed.
+ * All ends of a visit of which the client is not told, by the event of their Fault, and the level
+ * at which they are logged. At every other end the client is sent `{"error": ...}`, and a warning
+ * is logged (for a fault of the server itself: an error).
  */
 const SILENT_ENDS: Record<string, Level> = {
-  closed: "debug", // the client has closed after a request, or it has nothing to finish at a stop
+  closed: "debug", // nothing is left to do: the client has closed, or the server stops
   left: "info", // the client has closed, and has sent nothing
   idle: "info", // the client had its answer and was silent: many clients never close
   reset: "warn", // the connection is broken
@@ -172,48 +175,49 @@ interface Limit {
   readonly text: string;
 }
 
-/** The limits on a client, by name. */
-type Limits = Record<
-  "request" | "unread" | "idle" | "turn" | "stopping" | "stopNow" | "linger",
-  Limit
->;
-
 /** How long the current client may go on when the server is told to stop, in ms. */
 const STOPPING_MS = 5000;
 /** How long the server waits for the client to close, after it has sent an error, in ms. */
 const LINGER_MS = 1000;
 
 // deno-fmt-ignore
-function createLimits(options: ServeOptions): Limits {
+function createLimits(options: ServeOptions) {
   const { requestTimeout = DEFAULTS.requestTimeout } = options;
   const { keepAliveTimeout = DEFAULTS.keepAliveTimeout } = options;
   const { turnTimeout = DEFAULTS.turnTimeout } = options;
   const seconds = (ms: number) => `${ms / 1000} s`;
   return {
-    // For a whole request: from the accept on, or from the first byte of a further request on (or
-    // from the acknowledgement before it, if that byte had already come).
-    request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
-    // For the client to read the answers that it was sent.
-    unread: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
+    // For a whole request. The first one counts from the accept on, a further one from its first
+    // byte on; but if that byte has come together with the request before, from the answer to that
+    // on.
+    timeout: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
+    // For a write. It has to wait if the client does not read, and all buffers on the way are full.
+    stalled: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
     // For silence after an answer.
     idle: { ms: keepAliveTimeout, event: "idle", text: `silent for ${seconds(keepAliveTimeout)} after its answer: the next client's turn` },
-    // For the whole visit: the turn of this client.
+    // For the whole visit, which is the turn of this client.
     turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: STOPPING_MS, event: "stopping", text: "the server stops" },
-    // The same for a client that has nothing to finish. It is 1 ms, since 0 is no limit.
+    // The same for a client that has had its answer and is silent. It is 1 ms, since 0 is no limit.
     stopNow: { ms: 1, event: "closed", text: "the server stops" },
-    // For the client to close, after it was sent an error.
+    // For the client to close, after it was sent an error. #end catches this Fault and drops it.
     linger: { ms: LINGER_MS, event: "lingered", text: "the client does not close" },
   };
 }
 
+/** The limits on a client: what createLimits returns. */
+type Limits = ReturnType<typeof createLimits>;
+
 /** How often the clock ticks, in ms. */
 const TICK_MS = 50;
-/** So many ticks are added to each limit, so that what comes just before its end is still read. */
+/**
+ * So many ticks are added to each limit: one, since the first tick comes early, and one in which a
+ * read can still bring what came in time.
+ */
 const SPARE_TICKS = 2;
 
-/** What a limit is for: for the whole visit, or for what the client has to do now. */
+/** A limit is for the whole visit, or for what is waited for now. */
 type Scope = "visit" | "now";
 
 /** A limit that is in force, and the number of the tick at which it is over. */
@@ -225,20 +229,21 @@ interface Deadline {
 const NO_DEADLINE: Deadline = { endTick: Infinity };
 
 /**
- * Waits for what the other side does, with limits. `begin` says which limit is in force from now on.
- * `until` waits for an operation, such as a read, and gives its result; but if a limit is over
+ * Waits for what the other side does, with limits. `begin` says which limit is in force from now
+ * on. `until` waits for an operation, such as a read, and gives its result; but if a limit is over
  * before, it throws the Fault of that limit.
  *
- * Time is counted in ticks of a timer, and not by the time of day: while the whole program is paused
- * (by ^Z, or in a laptop that sleeps) the timer does not tick, and the client is not to blame.
+ * Time is counted in ticks of a timer. While the whole program is paused (by ^Z, or in a laptop
+ * that sleeps) the timer does not tick, and it does not make up for it later. So the client is not
+ * to blame for such a time.
  */
 class Waiting {
   #ticks = 0;
-  #tickedAt = performance.now(); // when the last tick was, in ms
+  #tickedAt = performance.now(); // when the last tick was, in ms: for isLate
   #deadlines = { visit: NO_DEADLINE, now: NO_DEADLINE };
   #interrupt: (fault: Fault) => void = () => {}; // ends the wait of `until` by throwing this
 
-  /** Starts the clock. Disposing of what it returns stops it: no program ends while a timer runs. */
+  /** Starts the clock. Who writes `using` in front of what it returns stops it at the end. */
   startClock(): Disposable {
     const timer = setInterval(() => this.#tick(), TICK_MS);
     return { [Symbol.dispose]: () => clearInterval(timer) };
@@ -264,10 +269,11 @@ class Waiting {
   /**
    * Gives the result of the operation, or throws the Fault of a limit that is over before.
    *
-   * Only one wait can be under way at a time. A promise is settled by the first call of `resolve` (it gives a result) or of `reject` (it
-   * throws). All later calls do nothing. Here the operation calls one of them when it is done, and
-   * the clock calls `reject`, under the name #interrupt, when a limit is over. The operation itself
-   * is not stopped then; it ends when the connection is closed.
+   * A promise is settled once: by `resolve`, which gives a result, or by `reject`, which throws.
+   * All later calls do nothing. Here the operation calls one of the two when it is done. The clock
+   * has `reject` under the name #interrupt, and calls it when a limit is over. So whichever comes
+   * first ends the wait, and there can only be one wait at a time. The operation itself is not
+   * stopped; it ends when the connection is closed.
    */
   until<T>(operation: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -278,9 +284,9 @@ class Waiting {
   }
 
   /**
-   * Whether a tick is overdue. JavaScript runs timers, and hears of ^C, only while it has nothing
-   * else to do. If a client sends without end, each read finds bytes at once, and that moment never
-   * comes. Then `await delay(0)` makes such a moment.
+   * Whether a tick is overdue. JavaScript runs timers, and hears of ^C, only while it has to wait.
+   * An `await` for what is already done is no such time. If a client sends without end, each read
+   * is done at once, and the clock would never tick. Then `await delay(0)` lets it tick.
    */
   isLate(): boolean {
     return performance.now() - this.#tickedAt > TICK_MS;
@@ -303,17 +309,17 @@ class Waiting {
 
 /** The lab's answer to a request. */
 const ACKNOWLEDGEMENT = 1;
-/** How long the first answer waits if the client has sent before it was greeted, in ms. */
+/** How long the first answer to a client waits that has sent too early (see #greet), in ms. */
 const EARLY_MS = 20;
 
-/** What one read brings. `null` is the end of the stream (in Python b""): no more bytes will come. */
+/** What one read brings. `null` is the end of the stream, as b"" is in Python: no more will come. */
 type Bytes = Uint8Array | null;
 
 /** The visit of one client, from accept to close. */
 class Session {
   #requests = 0; // how many were printed
   #reads = 0; // how many reads have brought bytes
-  #writing = Promise.resolve(); // the last write; it may still be under way when a limit passes
+  #writing = Promise.resolve(); // the last write. It may be under way when a limit is over.
   readonly #log: ClientLog;
   readonly #framer: Framer;
 
@@ -329,9 +335,9 @@ class Session {
     try {
       this.#log.trace(() => ({ step: "accepted", text: "accepted" })); // shown at level DEBUG alone
       waiting.begin("visit", limits.turn);
-      waiting.begin("now", limits.request);
+      waiting.begin("now", limits.timeout);
       if (signal.aborted) this.stop(); // The server was told to stop after the accept.
-      let bytes = await this.#greet();
+      let bytes = await this.#greet(); // It also makes the first read.
       while (bytes !== null) {
         await this.#answer(bytes);
         bytes = await this.#receive();
@@ -347,11 +353,11 @@ class Session {
     return this.#requests;
   }
 
-  /** The server is told to stop. A client that has its answer and is silent has nothing to finish. */
+  /** The server is told to stop. A client that has its answer and is silent is not waited for. */
   stop(): void {
     const { waiting, limits } = this.context;
-    const current = waiting.limitOf("now");
-    if (current === undefined || current === limits.linger) return; // The visit is over, or ends already.
+    const current = waiting.limitOf("now"); // It tells what is waited for.
+    if (current === undefined || current === limits.linger) return; // The visit is at its end.
     waiting.begin("visit", limits.stopping);
     if (current === limits.idle) {
       waiting.begin("now", limits.stopNow);
@@ -361,11 +367,11 @@ class Session {
     this.#log.report("info", "stopping", `the server stops, up to ${seconds} s to finish`);
   }
 
-  // Step 1, and the first read of step 2. Most clients of the lab expect that each recv brings one
-  // message. Some send their request before they read the greeting. Such a client could get greeting
-  // and answer in one recv, and would fail. To find out whether it is one of them, we begin to read
-  // before we greet. If something has come by the time the greeting is sent, the answer has to wait
-  // for EARLY_MS.
+  // Step 1, and the first read of step 2. Most clients of the lab call recv once for each message.
+  // Some of them send their request before they read the greeting. If the answer came at once, such
+  // a client would get greeting and answer in one recv, and fail. So its answer is sent EARLY_MS
+  // later. To find out whether the client is such a one, we begin to read before we greet, and look
+  // whether the read or the greeting is done first.
   async #greet(): Promise<Bytes> {
     let isGreeted = false;
     let hasClientSentFirst = false;
@@ -389,7 +395,7 @@ class Session {
     if (waiting.isLate()) await delay(0); // Now timers can run, and ^C is heard.
     const isNewRequest = this.#framer.pending().length === 0;
     const bytes = await waiting.until(this.#framer.read(this.conn));
-    if (isNewRequest) waiting.begin("now", limits.request);
+    if (isNewRequest) waiting.begin("now", limits.timeout); // Until now, it was `idle`.
     return this.#noteRead(bytes);
   }
 
@@ -438,7 +444,7 @@ class Session {
   // If the lines cannot be printed, the client must not be acknowledged.
   #print(students: Student[]): void {
     try {
-      this.context.onRequests(students, this.#log.client);
+      this.context.onRequests(students, this.#log.client); // printRequests, if no other was given
     } catch (error) {
       throw bugOf(error);
     }
@@ -448,10 +454,10 @@ class Session {
   // Requests that came together are acknowledged together, in one write.
   async #acknowledge(count: number): Promise<void> {
     const { waiting, limits, signal } = this.context;
-    waiting.begin("now", limits.unread);
+    waiting.begin("now", limits.stalled);
     await waiting.until(this.#write(ACKNOWLEDGEMENT, count));
     const hasNextBegun = this.#framer.pending().length > 0;
-    if (hasNextBegun) waiting.begin("now", limits.request);
+    if (hasNextBegun) waiting.begin("now", limits.timeout);
     else waiting.begin("now", signal.aborted ? limits.stopNow : limits.idle);
   }
 
@@ -493,7 +499,7 @@ class Session {
     this.#log.report(SILENT_ENDS[event] ?? level, event, message);
     if (event in SILENT_ENDS) return;
     const { waiting, limits } = this.context;
-    waiting.clear();
+    waiting.clear(); // Otherwise the limit that is over would throw again.
     waiting.begin("now", limits.linger);
     try {
       await waiting.until(this.#tell(fault));
@@ -503,14 +509,16 @@ class Session {
   }
 
   // Sends the error, and ends the server's direction of the connection: the client finds the end of
-  // the stream after the error. The client may still send in its own direction. If we closed now,
-  // while bytes of the client are unread, the kernel would send a reset, which ends the connection
-  // at once; then the client's system may throw away the error before the client has read it. So we
-  // read and drop what still comes, until the client closes. This is called a lingering close. (If a
-  // read of the framer is still under way, it gets the next bytes, and our reads wait behind it.)
+  // the stream behind the error. It can still send in its own direction. We do not close yet: if
+  // bytes of the client are unread at a close, the kernel sends a reset. At a reset the client's
+  // system may throw away what has come, with the error in it. So we read and drop what still
+  // comes, until the client closes. This is called a lingering close.
+  //
+  // When a limit is over, a write and a read may still be under way. The write is waited for. The
+  // read gets the next bytes, and our reads wait behind it.
   async #tell({ event, message }: Fault): Promise<void> {
     const { buffer, waiting } = this.context;
-    await this.#writing; // One message goes out after the other.
+    await this.#writing;
     await this.#write({ error: event === "bug" ? BUG_TEXT : message });
     await this.conn.closeWrite();
     let count: number | null = event === "truncated" ? null : 0; // A truncated stream has ended.
@@ -849,8 +857,8 @@ function readLength(bytes: Uint8Array, at: number): number {
   return length;
 }
 
-// The index after the header and the bytes that belong to it. Those of a list or dict are the values
-// in it, which have headers of their own.
+// The index after the header and the bytes that belong to it. Those of a list or dict are the
+// values in it, which have headers of their own.
 function dataEnd(bytes: Uint8Array, at: number): number {
   const { counts, dataBytes } = FORMAT_OF[bytes[at]];
   const isCounted = counts === "text bytes" || counts === "bytes";
@@ -1085,7 +1093,8 @@ function answerLimit(text: string): Limit {
  * await submit({ student_name: "Alice Brown", github_username: "abrown", sid: 123456789 });
  * ```
  *
- * @throws {Fault} When the server refuses, closes, is not the lab's, or does not acknowledge in 10 s.
+ * @throws {Fault} When the server refuses, closes, is not the lab's, or does not acknowledge in 10
+ * s.
  * @throws {Error} What `Deno.connect` throws when there is no connection.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
@@ -1137,8 +1146,8 @@ class ServerConnection {
     return clientid;
   }
 
-  // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost patience.
-  // Then its error has come with the greeting.
+  // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost
+  // patience. Then its error has come with the greeting.
   async checkNothingElseCame(): Promise<void> {
     if (this.#framer.pending().length === 0) return;
     this.waiting.begin("now", REST_LIMIT);
@@ -1237,7 +1246,7 @@ class ClientLog {
     this.context.log(level, `${client}: ${text}`, { event, client });
   }
 
-  /** A record of the wire, for a class to look at. `describe` is called only if the log shows it. */
+  /** A record of the wire, for students to look at. `describe` is only called if the log shows it. */
   trace(describe: () => WireRecord): void {
     if (!this.context.isTraced) return;
     const { client } = this;
@@ -1346,8 +1355,8 @@ class LineWriter {
     this.#isTorn = false;
   }
 
-  // Returns how many bytes were written. A pipe can be full. As a rule the write then waits; but some
-  // programs leave a pipe in a mode where it fails, and takes nothing of a small piece.
+  // Returns how many bytes were written. A pipe can be full. As a rule the write then waits; but
+  // some programs leave a pipe in a mode where it fails, and takes nothing of a small piece.
   #tryToWrite(piece: Uint8Array): number {
     try {
       return this.output.writeSync(piece);
@@ -1434,83 +1443,66 @@ function usageFault(text: string): Fault {
   return new Fault("usage", text);
 }
 
-/** A kind of value that an option takes. */
+/** What an option takes: in words, and as a test of what was typed. */
 interface Kind {
-  /** What is right, in words. */
   readonly takes: string;
-  /** The value of what was typed; nothing if that is wrong. */
-  readonly parse: (typed: string) => string | number | undefined;
+  readonly isRight: (typed: string) => boolean;
 }
 
 /** An option of the command line. */
-interface Option {
+interface Option extends Kind {
   readonly name: string;
   /** What counts if the option is not given. Without it, the option has to be given. */
   readonly preset?: string | number;
-  readonly kind: Kind;
   readonly help: string;
 }
 
-const TEXT: Kind = { takes: "text", parse: (typed) => typed };
+const TEXT: Kind = { takes: "text", isRight: () => true };
 
-// A system may take localhost for ::1 alone, which the lab's clients do not try. An IPv6 address has
-// two colons or more; one colon is in front of a port.
+// An IPv6 address has two colons or more. One colon is in front of a port.
 const HOST: Kind = {
   takes: "an address alone, such as 127.0.0.1 or ::1 (the port goes to --port)",
-  parse: (typed) => {
-    if (typed === "localhost") return "127.0.0.1";
-    const isWrong = /^[^:]*:[^:]*$|[\s/[\]]/.test(typed) || typed.search(INVISIBLE) >= 0;
-    return isWrong ? undefined : typed;
-  },
+  isRight: (typed) => !/^[^:]*:[^:]*$|[\s/[\]]/.test(typed) && typed.search(INVISIBLE) < 0,
 };
 
-const MAX_SECONDS = 1_000_000;
-
-/** Seconds, which become ms. */
 const SECONDS: Kind = {
-  takes: `seconds from 0 to ${MAX_SECONDS}`,
-  parse: (typed) => {
-    const value = /^[\d.]+$/.test(typed) ? Number(typed) : NaN;
-    return value <= MAX_SECONDS ? value * 1000 : undefined;
-  },
+  takes: "seconds from 0 to 1000000",
+  isRight: (typed) => /^[\d.]+$/.test(typed) && Number(typed) <= 1_000_000,
 };
 
 function integer(min: number, max: number): Kind {
   return {
     takes: `an integer from ${min} to ${max}`,
-    parse: (typed) => {
-      const value = /^\d+$/.test(typed) ? Number(typed) : NaN;
-      return value >= min && value <= max ? value : undefined;
-    },
+    isRight: (typed) => /^\d+$/.test(typed) && Number(typed) >= min && Number(typed) <= max,
   };
 }
 
 function oneOf(...words: string[]): Kind {
   return {
     takes: words.join(" or "),
-    parse: (typed) => words.find((word) => word === typed),
+    isRight: (typed) => words.includes(typed),
   };
 }
 
 // deno-fmt-ignore
 const SERVER_OPTIONS: Option[] = [
-  { name: "host", preset: DEFAULTS.hostname, kind: HOST, help: "address; with 0.0.0.0 other machines can connect, too" },
-  { name: "port", preset: DEFAULTS.port, kind: integer(0, 65535), help: "TCP port, 0 for any free one" },
-  { name: "backlog", preset: DEFAULTS.backlog, kind: integer(1, 65535), help: "clients that wait in the kernel's queue" },
-  { name: "request-timeout", preset: DEFAULTS.requestTimeout / 1000, kind: SECONDS, help: "for a whole request" },
-  { name: "keep-alive-timeout", preset: DEFAULTS.keepAliveTimeout / 1000, kind: SECONDS, help: "for silence after an answer" },
-  { name: "turn-timeout", preset: DEFAULTS.turnTimeout / 1000, kind: SECONDS, help: "for the visit of one client" },
-  { name: "max-message-bytes", preset: DEFAULTS.maxMessageBytes, kind: integer(64, 2 ** 20), help: "the longest request" },
-  { name: "log-level", preset: "INFO", kind: oneOf("DEBUG", "INFO", "WARN", "ERROR"), help: "DEBUG shows the wire" },
-  { name: "log-format", preset: "text", kind: oneOf("text", "json"), help: "text, or json: one object per line" },
+  { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "address; with 0.0.0.0 other machines can connect, too" },
+  { name: "port", preset: DEFAULTS.port, ...integer(0, 65535), help: "TCP port, 0 for any free one" },
+  { name: "backlog", preset: DEFAULTS.backlog, ...integer(1, 65535), help: "clients that wait in the kernel's queue" },
+  { name: "request-timeout", preset: DEFAULTS.requestTimeout / 1000, ...SECONDS, help: "for a whole request" },
+  { name: "keep-alive-timeout", preset: DEFAULTS.keepAliveTimeout / 1000, ...SECONDS, help: "for silence after an answer" },
+  { name: "turn-timeout", preset: DEFAULTS.turnTimeout / 1000, ...SECONDS, help: "for the visit of one client" },
+  { name: "max-message-bytes", preset: DEFAULTS.maxMessageBytes, ...integer(64, 2 ** 20), help: "the longest request" },
+  { name: "log-level", preset: "INFO", ...oneOf("DEBUG", "INFO", "WARN", "ERROR"), help: "DEBUG shows the wire" },
+  { name: "log-format", preset: "text", ...oneOf("text", "json"), help: "text, or json: one object per line" },
 ];
 // deno-fmt-ignore
 const CLIENT_OPTIONS: Option[] = [
-  { name: "student-name", kind: TEXT, help: "needed, in quotes if it has spaces" },
-  { name: "github-username", kind: TEXT, help: "needed" },
-  { name: "sid", kind: TEXT, help: "needed, the student id" },
-  { name: "host", preset: DEFAULTS.hostname, kind: HOST, help: "the server's address" },
-  { name: "port", preset: DEFAULTS.port, kind: integer(1, 65535), help: "the server's TCP port" },
+  { name: "student-name", ...TEXT, help: "needed, in quotes if it has spaces" },
+  { name: "github-username", ...TEXT, help: "needed" },
+  { name: "sid", ...TEXT, help: "needed, the student id" },
+  { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "the server's address" },
+  { name: "port", preset: DEFAULTS.port, ...integer(1, 65535), help: "the server's TCP port" },
 ];
 
 function helpLines(options: Option[]): string {
@@ -1534,44 +1526,29 @@ Usage: main.ts client --student-name "Alice Brown" --github-username abrown --si
 Options of the client and their defaults:
 ${helpLines(CLIENT_OPTIONS)}`;
 
-/** The values of the options, by name. */
-class OptionValues {
-  readonly #values: Map<string, string | number>;
+/** What was typed for each option, or its preset: text, by the name of the option. */
+type Typed = Record<string, string>;
 
-  constructor(options: Option[], args: string[]) {
-    const given = splitArguments(options, args);
-    this.#values = new Map(
-      options.map((option) => [option.name, parseOption(option, given[option.name])]),
-    );
-  }
-
-  text(name: string): string {
-    return String(this.#values.get(name));
-  }
-
-  number(name: string): number {
-    return Number(this.#values.get(name));
-  }
-}
-
-function parseOption({ name, preset, kind }: Option, given: unknown): string | number {
-  const typed = String(given ?? preset ?? "");
-  if (typed.trim() === "") throw usageFault(`--${name} needs a value, as --help shows`);
-  const value = kind.parse(typed);
-  if (value === undefined) throw usageFault(`--${name} takes ${kind.takes}, not ${quote(typed)}`);
-  return value;
-}
-
-// What was typed for each option, as text.
-function splitArguments(options: Option[], args: string[]): Record<string, unknown> {
+function parseOptions(options: Option[], args: string[]): Typed {
   const names = options.map(({ name }) => name);
-  return parseArgs(args, {
+  const given = parseArgs(args, {
     string: names,
     unknown: (arg) => {
-      if (arg === "") return; // As in `--port ""`. parseOption will see that the value is missing.
+      if (arg === "") return; // As in `--port ""`: checkOption sees that the value is missing.
       throw usageFault(describeUnknown(arg, args[args.indexOf(arg) - 1] ?? "", names));
     },
   });
+  const typed: Typed = {};
+  for (const option of options) {
+    typed[option.name] = String(given[option.name] ?? option.preset ?? "");
+    checkOption(option, typed[option.name]);
+  }
+  return typed;
+}
+
+function checkOption({ name, takes, isRight }: Option, typed: string): void {
+  if (typed.trim() === "") throw usageFault(`--${name} needs a value, as --help shows`);
+  if (!isRight(typed)) throw usageFault(`--${name} takes ${takes}, not ${quote(typed)}`);
 }
 
 /** Dashes and quotes of printed texts, which text programs put in the place of - and " and '. */
@@ -1607,22 +1584,22 @@ function stopAtSignals(stop: AbortController): void {
   for (const signal of STOP_SIGNALS) Deno.addSignalListener(signal, onSignal);
 }
 
-async function runServer(values: OptionValues): Promise<void> {
-  const format = values.text("log-format") as LogFormat;
+async function runServer(typed: Typed): Promise<void> {
+  const format = typed["log-format"] as LogFormat;
   const printAddress = format === "text" ? printListening : printListeningAsJson;
   const stop = new AbortController();
   const server = serve({
-    hostname: values.text("host"),
-    port: values.number("port"),
-    backlog: values.number("backlog"),
-    requestTimeout: values.number("request-timeout"),
-    keepAliveTimeout: values.number("keep-alive-timeout"),
-    turnTimeout: values.number("turn-timeout"),
-    maxMessageBytes: values.number("max-message-bytes"),
-    logger: createLogger(values.text("log-level") as LevelName, format),
+    hostname: addressOf(typed.host),
+    port: Number(typed.port),
+    backlog: Number(typed.backlog),
+    requestTimeout: Number(typed["request-timeout"]) * 1000,
+    keepAliveTimeout: Number(typed["keep-alive-timeout"]) * 1000,
+    turnTimeout: Number(typed["turn-timeout"]) * 1000,
+    maxMessageBytes: Number(typed["max-message-bytes"]),
+    logger: createLogger(typed["log-level"] as LevelName, format),
     signal: stop.signal,
     onListen: (addr) => {
-      stopAtSignals(stop); // Not before: Deno may ask whether we may listen, and ^C has to end that.
+      stopAtSignals(stop); // Not before: Deno may ask whether we may listen, and ^C must end that.
       printAddress(addr);
     },
     onRequests: format === "text" ? printRequests : printRequestsAsJson,
@@ -1632,18 +1609,23 @@ async function runServer(values: OptionValues): Promise<void> {
   createLogger("INFO", format).info(text, { event: "stopped" }); // whatever --log-level is
 }
 
+// A system may take localhost for ::1, which the lab's clients do not try.
+function addressOf(host: string): string {
+  return host === "localhost" ? "127.0.0.1" : host;
+}
+
 const HINTS: Record<WaitingFor, string> = {
   connection: "Not connected yet: nobody answers at that address, or the server's queue is full",
   greeting: "Connected, no greeting yet: is another client served?",
 };
 
-async function runClient(values: OptionValues): Promise<void> {
-  const hostname = values.text("host");
-  const port = values.number("port");
+async function runClient(typed: Typed): Promise<void> {
+  const hostname = addressOf(typed.host);
+  const port = Number(typed.port);
   const student = {
-    student_name: values.text("student-name"),
-    github_username: values.text("github-username"),
-    sid: parseStudentId(values.text("sid")),
+    student_name: typed["student-name"],
+    github_username: typed["github-username"],
+    sid: parseStudentId(typed.sid),
   };
   await submit(student, {
     hostname,
@@ -1691,7 +1673,7 @@ const NO_SUCH_NAME = /^failed to lookup address|\(os error 1100[1-4]\)$/;
 interface Program {
   readonly options: Option[];
   readonly help: string;
-  readonly run: (values: OptionValues) => Promise<void>;
+  readonly run: (typed: Typed) => Promise<void>;
   readonly errors: Explanations;
 }
 
@@ -1715,27 +1697,26 @@ async function execute(program: Program, args: string[]): Promise<number> {
     console.log(program.help);
     return 0;
   }
-  let values: OptionValues | undefined;
+  let typed: Typed | undefined;
   try {
-    values = new OptionValues(program.options, args);
-    await program.run(values);
+    typed = parseOptions(program.options, args);
+    await program.run(typed);
     return 0;
   } catch (error) {
-    console.error(escapeUnsafe(explain(error as Error, program.errors, values)));
+    console.error(escapeUnsafe(explain(error as Error, program.errors, typed)));
     return error instanceof Fault && error.event === "usage" ? 2 : 1;
   }
 }
 
 // One line for the person at the terminal: what to do.
-function explain(error: Error, explanations: Explanations, values?: OptionValues): string {
-  if (error instanceof Fault || values === undefined) return error.message;
-  const port = values.number("port");
-  const where = `${values.text("host")}/${port}`;
+function explain(error: Error, explanations: Explanations, typed?: Typed): string {
+  if (error instanceof Fault || typed === undefined) return error.message;
+  const where = `${typed.host}/${typed.port}`;
   if (NO_SUCH_NAME.test(error.message)) {
     return `There is no machine of the name in ${where}: see --host`;
   }
   const explanation = explanations[codeOf(error)];
-  return explanation ? explanation(where, port) : `${where}: ${error.message}`;
+  return explanation ? explanation(where, Number(typed.port)) : `${where}: ${error.message}`;
 }
 
 async function main(typed: string[]): Promise<number> {
