@@ -962,10 +962,8 @@ function isAcknowledgement(value: unknown): boolean {
   return kindOf(value) === INTEGER && Number(value) === ACKNOWLEDGEMENT;
 }
 
-// The value of a key. `decode` may take a key `__proto__` for the object's prototype, so only own
-// keys count.
 function readField(fields: Record<string, unknown>, key: string): unknown {
-  if (Object.hasOwn(fields, key)) return fields[key];
+  if (key in fields) return fields[key];
   const keys = Object.keys(fields).map(quote).join(", ") || "none";
   throw new Fault("refused", `${key} is missing, the dict has: ${keys}`);
 }
