@@ -57,7 +57,7 @@ export function serve(options: ServeOptions = {}): LabServer {
     hostname = DEFAULTS.hostname,
     port = DEFAULTS.port,
     backlog = DEFAULTS.backlog, // how many clients can wait in the kernel's queue
-    signal = new AbortController().signal, // see ServeOptions; this one never tells to stop
+    signal = new AbortController().signal, // tells the server to stop; this one never does
     onListen = printListening,
   } = options;
   const context = createContext(options, signal); // what all visits share: limits, log and so on
@@ -86,8 +86,8 @@ const LONGEST_PAUSE_MS = 1000;
 // - stop() has closed the listener. Then the loop ends without an error.
 // - An accept has failed. Then the loop throws that error, but the listener is still open: we begin
 //   the loop again.
-// - The body has thrown. Whoever leaves such a loop early closes the listener, and that would be
-//   the end of the server. So Session.run must never throw.
+// - The body has thrown. Then JavaScript closes the listener before the `catch` below comes, and
+//   nobody could connect any more. So Session.run must never throw.
 async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
   const { signal } = context;
   const served: Served = { clients: 0, requests: 0 };
@@ -99,7 +99,8 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
   };
   signal.addEventListener("abort", stop); // "abort" means: the server is told to stop, by ^C say.
   if (signal.aborted) stop(); // That was before we listened to the signal.
-  using _clock = context.waiting.startClock(); // `using` stops it when this function ends.
+  // The clock of the limits on clients, see Waiting. `using` stops it when this function ends.
+  using _clock = context.waiting.startClock();
   while (!signal.aborted) {
     try {
       for await (const conn of listener) {
@@ -153,13 +154,13 @@ export class Fault extends Error {
 const MAX_FAULT_LENGTH = 400;
 
 /**
- * All ends of a visit of which the client is not told, by the event of their Fault, and the level
- * at which they are logged. At every other end the client is sent `{"error": ...}`, and a warning
- * is logged (for a fault of the server itself: an error).
+ * The ends of a visit at which the client gets no `{"error": ...}`. On the left is the event of the
+ * Fault, on the right the level at which it is logged. At every other end the client gets the
+ * error, and a warning is logged, or an error if the server itself has failed.
  */
 const SILENT_ENDS: Record<string, Level> = {
-  closed: "debug", // nothing is left to do: the client has closed, or the server stops
-  left: "info", // the client has closed, and has sent nothing
+  closed: "debug", // the server stops, and this client has its answer already
+  left: "info", // the connection has ended, closed or broken, before the client sent anything
   idle: "info", // the client had its answer and was silent: many clients never close
   reset: "warn", // the connection is broken
   stalled: "warn", // the client does not read its answers
@@ -187,8 +188,8 @@ function createLimits(options: ServeOptions) {
   const { turnTimeout = DEFAULTS.turnTimeout } = options;
   const seconds = (ms: number) => `${ms / 1000} s`;
   return {
-    // For a whole request. The first one counts from the accept on, a further one from its first
-    // byte on; but if that byte has come together with the request before, from the answer to that
+    // For a whole request. The first one: from the accept on. A later one: from its first byte on.
+    // If that byte has come in one read with the request before: from the answer to that request
     // on.
     timeout: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
     // For a write. It has to wait if the client does not read, and all buffers on the way are full.
@@ -199,7 +200,8 @@ function createLimits(options: ServeOptions) {
     turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: STOPPING_MS, event: "stopping", text: "the server stops" },
-    // The same for a client that has had its answer and is silent. It is 1 ms, since 0 is no limit.
+    // When the server is told to stop, and the client has its answer and is silent: the visit ends
+    // at once. (1 ms, since 0 is no limit.)
     stopNow: { ms: 1, event: "closed", text: "the server stops" },
     // For the client to close, after it was sent an error. #end catches this Fault and drops it.
     linger: { ms: LINGER_MS, event: "lingered", text: "the client does not close" },
@@ -267,7 +269,8 @@ class Waiting {
   }
 
   /**
-   * Gives the result of the operation, or throws the Fault of a limit that is over before.
+   * Gives the result of the operation, or throws the Fault of a limit that is over before. It is
+   * like recv after settimeout in Python: you get what came, or an exception.
    *
    * A promise is settled once: by `resolve`, which gives a result, or by `reject`, which throws.
    * All later calls do nothing. Here the operation calls one of the two when it is done. The clock
@@ -284,9 +287,9 @@ class Waiting {
   }
 
   /**
-   * Whether a tick is overdue. JavaScript runs timers, and hears of ^C, only while it has to wait.
-   * An `await` for what is already done is no such time. If a client sends without end, each read
-   * is done at once, and the clock would never tick. Then `await delay(0)` lets it tick.
+   * Whether a tick is overdue. JavaScript comes to timers and to ^C only while the program really
+   * waits. If a client sends all the time, each read has its bytes at once: the program never
+   * really waits, and the clock stands still. `await delay(0)` is a real wait.
    */
   isLate(): boolean {
     return performance.now() - this.#tickedAt > TICK_MS;
@@ -309,10 +312,10 @@ class Waiting {
 
 /** The lab's answer to a request. */
 const ACKNOWLEDGEMENT = 1;
-/** How long the first answer to a client waits that has sent too early (see #greet), in ms. */
+/** How long the first answer waits for a client that has sent too early, in ms: see #greetAndRead. */
 const EARLY_MS = 20;
 
-/** What one read brings. `null` is the end of the stream, as b"" is in Python: no more will come. */
+/** What one read brings. `null` is the end of the stream, as b"" is in Python. */
 type Bytes = Uint8Array | null;
 
 /** The visit of one client, from accept to close. */
@@ -333,11 +336,12 @@ class Session {
   async run(): Promise<number> {
     const { waiting, limits, signal } = this.context;
     try {
-      this.#log.trace(() => ({ step: "accepted", text: "accepted" })); // shown at level DEBUG alone
+      // The log shows this at level DEBUG alone; at other levels the function is not called.
+      this.#log.trace(() => ({ step: "accepted", text: "accepted" }));
       waiting.begin("visit", limits.turn);
       waiting.begin("now", limits.timeout);
       if (signal.aborted) this.stop(); // The server was told to stop after the accept.
-      let bytes = await this.#greet(); // It also makes the first read.
+      let bytes = await this.#greetAndRead();
       while (bytes !== null) {
         await this.#answer(bytes);
         bytes = await this.#receive();
@@ -372,10 +376,12 @@ class Session {
   // a client would get greeting and answer in one recv, and fail. So its answer is sent EARLY_MS
   // later. To find out whether the client is such a one, we begin to read before we greet, and look
   // whether the read or the greeting is done first.
-  async #greet(): Promise<Bytes> {
+  async #greetAndRead(): Promise<Bytes> {
     let isGreeted = false;
     let hasClientSentFirst = false;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
+    // Both begin here, and none is awaited yet. The `then` of the one that is done first runs
+    // first.
     const reading = this.#framer.read(this.conn).then((bytes) => {
       hasClientSentFirst = !isGreeted;
       return this.#noteRead(bytes);
@@ -395,7 +401,7 @@ class Session {
     if (waiting.isLate()) await delay(0); // Now timers can run, and ^C is heard.
     const isNewRequest = this.#framer.pending().length === 0;
     const bytes = await waiting.until(this.#framer.read(this.conn));
-    if (isNewRequest) waiting.begin("now", limits.timeout); // Until now, it was `idle`.
+    if (isNewRequest) waiting.begin("now", limits.timeout); // Silence (`idle`) is over.
     return this.#noteRead(bytes);
   }
 
@@ -405,18 +411,18 @@ class Session {
     return bytes;
   }
 
-  // Step 3. The framer keeps what the reads bring; `bytes` is what the last one has brought. It can
-  // hold many requests. All good ones are printed, then acknowledged. Only then comes the error
-  // about a wrong one behind them. If that is in the first read, its bytes may be those of another
-  // program, such as a browser: then the error says so.
-  async #answer(bytes: Uint8Array): Promise<void> {
+  // Step 3. The framer keeps what the reads bring, which can be many requests. All good ones are
+  // printed, then acknowledged. Only then comes the error about a wrong one behind them. If the
+  // wrong one is in the first read of the visit, we look at what that read has brought: it may come
+  // from another program, such as a browser, and then the error says so.
+  async #answer(lastRead: Uint8Array): Promise<void> {
     const { students, fault } = this.#takeRequests();
     if (students.length > 0) {
       this.#print(students);
       await this.#acknowledge(students.length);
     }
     if (fault === undefined) return;
-    const stranger = this.#reads === 1 ? recognize(bytes) : undefined;
+    const stranger = this.#reads === 1 ? recognize(lastRead) : undefined;
     throw stranger === undefined ? fault : new Fault("stranger", stranger);
   }
 
@@ -476,7 +482,7 @@ class Session {
       throw new Fault("truncated", `the client closed after ${plural(rest, "byte")} of a message`);
     }
     if (this.#reads === 0) throw new Fault("left", LEFT_TEXT);
-    this.#log.report("debug", "closed", "closed by the client");
+    this.#log.report("debug", "closed", "closed by the client"); // the ordinary end, no Fault
   }
 
   // Makes a Fault of whatever was thrown. An error with a code of the system, such as ECONNRESET,
@@ -514,8 +520,9 @@ class Session {
   // system may throw away what has come, with the error in it. So we read and drop what still
   // comes, until the client closes. This is called a lingering close.
   //
-  // When a limit is over, a write and a read may still be under way. The write is waited for. The
-  // read gets the next bytes, and our reads wait behind it.
+  // A limit that is over does not cancel the read that `until` waited for. That read takes the next
+  // bytes, and only then the reads here get any. It does no harm, since all are dropped. A write
+  // may be under way, too: it is waited for.
   async #tell({ event, message }: Fault): Promise<void> {
     const { buffer, waiting } = this.context;
     await this.#writing;
@@ -1244,7 +1251,7 @@ class ClientLog {
     this.context.log(level, `${client}: ${text}`, { event, client });
   }
 
-  /** A record of the wire, for students to look at. `describe` is only called if the log shows it. */
+  /** A record of the wire, to look at. `describe` is only called if the log shows it. */
   trace(describe: () => WireRecord): void {
     if (!this.context.isTraced) return;
     const { client } = this;
