@@ -78,6 +78,12 @@ const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure:
     "not the lab's server: its greeting is ['clientid', 5] (92 a8 63 6c 69 65 6e 74 69 64 05 \"..clientid.\")",
   ],
   [
+    "greets with lists and dicts in each other",
+    encode([[{ a: [[5]] }], [{ b: {} }]]),
+    bytes(),
+    "not the lab's server: its greeting is [[{'a': [[...]]}], [{'b': {}}]] (92 91 81 a1 61 91 91 05 91 81 a1 62 80 \"....a......b.\")",
+  ],
+  [
     "acknowledges before the request",
     bytes(HELLO, 1),
     bytes(),

@@ -90,6 +90,7 @@ const WRONG: [args: string[], says: string][] = [
   [["--max-message-bytes", "63"], "--max-message-bytes takes an integer from 64"],
   [["--log-level", "LOUD"], "--log-level takes DEBUG or INFO or WARN or ERROR, not 'LOUD'"],
   [["--log-format", "xml"], "--log-format takes text or json, not 'xml'"],
+  [["--log-level", "INFO\u200b"], "--log-level takes DEBUG or INFO or WARN or ERROR, not 'INFO\\u200b'"],
   [["--log-format", "a\nb"], "--log-format takes text or json, not 'a\\u000ab'"],
   [["--", "--port", "http"], "--port takes an integer from 0 to 65535, not 'http'"],
   [["--no-host"], "Unknown option --no-host: there are --host"],
@@ -594,8 +595,10 @@ runTest("no descriptors left: logged, waited out from 5 ms on, and served again"
   }
 }, await isHere("prlimit", "--version"));
 
-runTest("standard output that nobody reads for longer than a turn: all is answered", async () => {
-  await using server = await startServer("--turn-timeout", "0.5");
+/** Serves more lines than a pipe holds; nobody reads them for longer than a turn. */
+async function serveUnread(starting: Promise<Process>): Promise<void> {
+  await using server = await starting;
+  const guard = setTimeout(() => server.child.kill("SIGKILL"), 20_000); // if lines are lost
   const { port } = server;
   using client = await visit(port);
   const count = 2000; // more lines than a pipe holds
@@ -604,4 +607,19 @@ runTest("standard output that nobody reads for longer than a turn: all is answer
   for (let i = 0; i < count; i++) includes(await server.stdout.next(), "Connected: ");
   await sending;
   for (let i = 0; i < count; i++) assertEquals(await client.receive(), ACK);
-});
+  clearTimeout(guard);
+}
+
+runTest(
+  "standard output that nobody reads for longer than a turn: all is answered",
+  () => serveUnread(startServer("--turn-timeout", "0.5")),
+);
+
+// Some programs leave a pipe in this mode: a write to a full one fails, and does not wait.
+const NON_BLOCKING =
+  "import os, sys; os.set_blocking(1, False); os.execv(sys.argv[1], sys.argv[1:])";
+
+runTest("a pipe where a write does not wait: all is printed and answered", () => {
+  const server = [Deno.execPath(), ...mainArgs("--port", "0", "--turn-timeout", "0.5")];
+  return serveUnread(Process.server(PY, ["-c", NON_BLOCKING, ...server]));
+}, PYTHON);
