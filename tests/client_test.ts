@@ -231,6 +231,15 @@ runTest(
   !WINDOWS,
 ); // There a reset can be an end of the stream.
 
+runTest("what a server sends to our client can forge no line and move no cursor", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  await using client = asClient(listener.addr.port);
+  using conn = await listener.accept();
+  await conn.write(encode({ error: "no\n\x1b[2JDone" }));
+  const { code, out, err } = await client.end();
+  assertEquals([code, out, err], [1, [], ["the server refused: no\\u000a\\u001b[2JDone"]]);
+});
+
 runTest("our client at a queue that is full: it says that it is not connected", async () => {
   await using lab = new Lab({ backlog: 1 });
   using _ = await lab.visit();
