@@ -10,16 +10,8 @@ import { gradeAll } from "../grade/batch.ts";
 import { type Row, ROWS } from "../grade/fixtures/rows.ts";
 import { type Options, readOptions } from "../grade/options.ts";
 import { ROOT } from "../shared/config.ts";
-import {
-  Folder,
-  freePort,
-  LAB,
-  pathOf,
-  type Python,
-  pythons,
-  run,
-  stepsSideBySide,
-} from "./testing.ts";
+import { freePort } from "../shared/testing.ts";
+import { Folder, LAB, pathOf, type Python, pythons, run, stepsSideBySide } from "./testing.ts";
 
 /** For a server to listen. Some never do. */
 const START_MS = 5000;
@@ -27,17 +19,24 @@ const START_MS = 5000;
 /** What a program says about each check that it judges. */
 type Verdicts = Map<string, "pass" | "miss">;
 
-/** A free port that ends with 0: one of the servers listens at a port that is a little higher. */
-function freeTen(): number {
+/** How Linux writes that somebody listens at an IPv4 address. */
+const LISTENER = /:([0-9A-F]{4}) 0+:0000 0A /g;
+
+/** Whether somebody listens at this port. Linux lists those who listen before all connections. */
+function isListening(port: number): boolean {
+  using list = Deno.openSync("/proc/net/tcp");
+  const space = new Uint8Array(65536);
   for (;;) {
-    const port = freePort();
-    if (port % 10 === 0) return port;
+    const part = new TextDecoder().decode(space.subarray(0, list.readSync(space) ?? 0));
+    const ports = Array.from(part.matchAll(LISTENER), ([, digits]) => parseInt(digits, 16));
+    if (ports.includes(port)) return true;
+    if (ports.length === 0) return false; // these are connections, or it is the end
   }
 }
 
 /** A server of the grader's tests with a fault, in a process group of its own. */
 class Faulty implements AsyncDisposable {
-  readonly port = freeTen();
+  readonly port = freePort();
   readonly #process: Deno.ChildProcess;
 
   constructor(python: Python, fault: string) {
@@ -54,12 +53,10 @@ class Faulty implements AsyncDisposable {
 
   /** Waits until it listens, without a visit. */
   async untilListening(): Promise<void> {
-    const port = this.port.toString(16).toUpperCase();
-    const listening = new RegExp(`:${port} 0+:0000 0A`);
     const deadline = performance.now() + START_MS;
     let hasEnded = false;
     this.#process.status.then(() => hasEnded = true);
-    while (!listening.test(await Deno.readTextFile("/proc/net/tcp"))) {
+    while (!isListening(this.port)) {
       if (hasEnded || performance.now() > deadline) return;
       await new Promise((resolve) => setTimeout(resolve, 20));
     }

@@ -8,13 +8,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { decode, encode } from "@std/msgpack";
 import { Process } from "../shared/process.ts";
+import { freePort } from "../shared/testing.ts";
 import {
   ALICE,
   ALICE_LINE,
   assertPassed,
   FIXTURES,
   Folder,
-  freePort,
   LAB,
   type Python,
   pythons,

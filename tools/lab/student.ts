@@ -5,7 +5,8 @@
  */
 
 import { Process } from "../shared/process.ts";
-import { FIXTURES, Folder, freePort, LAB, type Python } from "./testing.ts";
+import { freePort } from "../shared/testing.ts";
+import { FIXTURES, Folder, LAB, type Python } from "./testing.ts";
 
 /** The skeleton as it is handed out. */
 export const SKELETON: string = await Deno.readTextFile(new URL("server.py", LAB));

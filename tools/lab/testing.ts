@@ -104,24 +104,11 @@ export class Folder {
   }
 }
 
-/** A port that nobody uses at the moment, below those that the system gives to connections. */
-export function freePort(): number {
-  for (;;) {
-    lastPort++;
-    try {
-      Deno.listen({ hostname: "127.0.0.1", port: lastPort }).close();
-      return lastPort;
-    } catch { // It is in use.
-    }
-  }
-}
-let lastPort = 26_000 + Deno.pid % 4000;
-
 // ------------------------------------------------------------------------- the Pythons of here --
 
 /** A Python that was found. */
 export interface Python {
-  /** How it is called. */
+  /** Its path: what its name finds may be a script that takes longer than Python itself. */
   program: string;
   /** Such as 3.11.2. */
   version: string;
@@ -142,6 +129,7 @@ function namesOfPython(): string[] {
 const PROBE = `
 import importlib.util, json, os, platform, sys
 print(json.dumps({
+    "program": sys.executable,
     "place": os.path.realpath(sys.executable),
     "minor": sys.version_info[1],
     "version": platform.python_version(),
@@ -152,10 +140,10 @@ print(json.dumps({
 /** Each Python from 3.6 on, once, although it may have several names. */
 async function findPythons(): Promise<Python[]> {
   const found = new Map<string, Python>();
-  for (const program of namesOfPython()) {
-    const result = await run(program, ["-c", PROBE]).catch(() => undefined);
+  for (const name of namesOfPython()) {
+    const result = await run(name, ["-c", PROBE]).catch(() => undefined);
     if (result?.code !== 0) continue;
-    const { place, minor, version, hasMsgpack } = JSON.parse(result.out);
+    const { program, place, minor, version, hasMsgpack } = JSON.parse(result.out);
     if (minor >= OLDEST_MINOR && !found.has(place)) {
       found.set(place, { program, version, hasMsgpack });
     }

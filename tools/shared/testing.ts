@@ -1,5 +1,5 @@
 /**
- * What the tests of the class, of the ladder and of the pictures share.
+ * What the tests of several tools share.
  *
  * @module
  */
@@ -81,6 +81,20 @@ export function labelsOf(svg: string, title: string): Text[] {
   const axes = texts.filter(({ text }) => text === title).map(({ axis }) => axis);
   return texts.filter(({ text, axis }) => axes.includes(axis) && text !== title);
 }
+
+/** A port that nobody uses at the moment, below those that the system gives to connections. */
+export function freePort(): number {
+  for (;;) {
+    lastPort++;
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port: lastPort }).close();
+      return lastPort;
+    } catch { // It is in use.
+    }
+  }
+}
+/** Files of tests that run side by side begin at different places. */
+let lastPort = 13_000 + Math.floor(Math.random() * 15_000);
 
 /** Whether the tests can start a server in Python: Windows has none at this place. */
 export const hasPython: boolean = isAllowed && await canRun(PYTHON);
