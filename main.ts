@@ -107,6 +107,7 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
         pauseMs = FIRST_PAUSE_MS;
         session = new Session(conn, context);
         const requests = await session.run();
+        session = undefined;
         if (requests > 0) served.clients++;
         served.requests += requests;
       }
@@ -276,7 +277,7 @@ class Waiting {
    * All later calls do nothing. Here the operation calls one of the two when it is done. The clock
    * has `reject` under the name #interrupt, and calls it when a limit is over. So whichever comes
    * first ends the wait, and there can only be one wait at a time. The operation itself is not
-   * stopped; it ends when the connection is closed.
+   * stopped, but nobody waits for it any more.
    */
   until<T>(operation: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -361,7 +362,7 @@ class Session {
   stop(): void {
     const { waiting, limits } = this.context;
     const current = waiting.limitOf("now"); // It tells what is waited for.
-    if (current === undefined || current === limits.linger) return; // The visit is at its end.
+    if (current === limits.linger) return; // The visit is at its end.
     waiting.begin("visit", limits.stopping);
     if (current === limits.idle) {
       waiting.begin("now", limits.stopNow);
@@ -374,34 +375,30 @@ class Session {
   // Step 1, and the first read of step 2. Most clients of the lab call recv once for each message.
   // Some of them send their request before they read the greeting. If the answer came at once, such
   // a client would get greeting and answer in one recv, and fail. So its answer is sent EARLY_MS
-  // later. To find out whether the client is such a one, we begin to read before we greet, and look
-  // whether the read or the greeting is done first.
+  // later. To find out whether the request is there already, we begin to read before we greet, and
+  // look which of the two is done first.
   async #greetAndRead(): Promise<Bytes> {
-    let isGreeted = false;
-    let hasClientSentFirst = false;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
-    // Both begin here, and none is awaited yet. The `then` of the one that is done first runs
-    // first.
-    const reading = this.#framer.read(this.conn).then((bytes) => {
-      hasClientSentFirst = !isGreeted;
-      return this.#noteRead(bytes);
-    });
-    const greeting = this.#write({ clientid: this.conn.remoteAddr.port }).then(() => {
-      isGreeted = true;
-    });
-    const both = Promise.all([reading, greeting]); // It is done when both are done.
-    const [bytes] = await this.context.waiting.until(both);
-    if (hasClientSentFirst) await delay(EARLY_MS);
-    return bytes;
+    // Both begin here, and none is awaited yet. The read begins first, so if the request is there
+    // already, the read is done first, too.
+    const reading = this.#framer.read(this.conn);
+    const greeting = this.#write({ clientid: this.conn.remoteAddr.port });
+    const first = Promise.race([reading.then(() => "reading"), greeting.then(() => "greeting")]);
+    const all = Promise.all([reading, first, greeting]); // It is done when all three are done.
+    const [bytes, firstDone] = await this.context.waiting.until(all);
+    if (firstDone === "reading" && bytes !== null) await delay(EARLY_MS);
+    return this.#noteRead(bytes);
   }
 
   // Step 2 again: the rest of a request, or a further request.
   async #receive(): Promise<Bytes> {
-    const { waiting, limits } = this.context;
+    const { waiting, limits, signal } = this.context;
     if (waiting.isLate()) await delay(0); // Now timers can run, and ^C is heard.
     const isNewRequest = this.#framer.pending().length === 0;
+    // Until its first byte comes, the client is silent.
+    if (isNewRequest) waiting.begin("now", signal.aborted ? limits.stopNow : limits.idle);
     const bytes = await waiting.until(this.#framer.read(this.conn));
-    if (isNewRequest) waiting.begin("now", limits.timeout); // Silence (`idle`) is over.
+    if (isNewRequest) waiting.begin("now", limits.timeout);
     return this.#noteRead(bytes);
   }
 
@@ -459,12 +456,10 @@ class Session {
 
   // Requests that came together are acknowledged together, in one write.
   async #acknowledge(count: number): Promise<void> {
-    const { waiting, limits, signal } = this.context;
+    const { waiting, limits } = this.context;
     waiting.begin("now", limits.stalled);
     await waiting.until(this.#write(ACKNOWLEDGEMENT, count));
-    const hasNextBegun = this.#framer.pending().length > 0;
-    if (hasNextBegun) waiting.begin("now", limits.timeout);
-    else waiting.begin("now", signal.aborted ? limits.stopNow : limits.idle);
+    waiting.begin("now", limits.timeout);
   }
 
   // Sends a value, as often as `times` says.
@@ -591,7 +586,7 @@ export interface ServeOptions {
   /** Called once the server listens. Prints the lab's line if it is left out. */
   onListen?: (address: Deno.NetAddr) => void;
   /**
-   * Called with the requests that one read has brought, and with the client's address. They are
+   * Called with the requests that one read has completed, and with the client's address. They are
    * acknowledged when it returns, and not if it throws. It is not awaited, so it must not be async.
    * Prints the lab's lines if it is left out.
    */
@@ -1046,7 +1041,7 @@ interface Stranger {
 const STRANGERS: Stranger[] = [
   { begins: /^\x80[\cB-\cE]/, name: "a Python pickle", advice: "use msgpack, or put the lab's pickle.py beside the program" },
   { begins: /^\s*[[{(]\s*'/, name: "the text of a Python dict", advice: `${HOW_TO_PACK}, not str() or repr()` },
-  { begins: /^\s*[[{"](?!\0)/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` }, // 5b 00 is a length
+  { begins: /^\s*[[{"][\s\w"{[\]}-]/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` },
   { begins: /^[A-Z]{3,7} [/*]|^CONNECT |^HTTP\//, name: "HTTP", advice: "use a socket and msgpack.packb(d)" },
 ];
 
@@ -1100,7 +1095,7 @@ function answerLimit(text: string): Limit {
  *
  * @throws {Fault} When the server refuses, closes, is not the lab's, or does not acknowledge in 10
  * s.
- * @throws {Error} What `Deno.connect` throws when there is no connection.
+ * @throws {Error} What Deno throws when there is no connection, or when it breaks.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
   const { hostname = DEFAULTS.hostname, port = DEFAULTS.port } = options;
@@ -1129,6 +1124,9 @@ const MIN_INTEGER = -(2n ** 63n);
 const MAX_INTEGER = 2n ** 64n - 1n;
 
 function encodeRequest(student: Student): Uint8Array {
+  if (typeof student.sid === "number" && !Number.isInteger(student.sid)) {
+    throw usageFault(`sid takes an integer or text, not ${student.sid}`);
+  }
   // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
   const sid = typeof student.sid === "number" ? BigInt(student.sid) : student.sid;
   if (typeof sid === "bigint" && (sid < MIN_INTEGER || sid > MAX_INTEGER)) {
@@ -1288,7 +1286,7 @@ function inspectLine(error: unknown): string {
 /** How many lists and dicts within each other are shown. */
 const SHOWN_DEPTH = 4;
 
-// A value that `decode` has made, as Python writes it.
+// A value that `decode` has made, in Python's style.
 function showValue(value: unknown, depth = 0): string {
   if (value === null) return "None";
   if (value === true) return "True";
@@ -1328,7 +1326,7 @@ function escapeInvisible(text: string): string {
   return text.replace(INVISIBLE, escapeUnits);
 }
 
-// Text in quotes, as Python writes it. Everything in it can be seen.
+// Text in quotes, in Python's style. Everything in it can be seen.
 function quote(text: string): string {
   const mark = text.includes("'") ? '"' : "'";
   return mark + escapeInvisible(text) + mark;

@@ -81,8 +81,8 @@ runTest("who sends without end and never reads: SIGTERM is heard", async () => {
     await using client = sender(server.port, size);
     const name = `127.0.0.1:${await client.stdout.next()}`;
     await stopAndHear(server);
-    const line = await server.stderr.next();
-    assertEquals(line, `INFO ${name}: the server stops, up to 5 s to finish`);
+    // If the signal comes between two requests, there is no word before the 5 s are over.
+    includes(await server.stderr.next(), `${name}: the server stops`);
   }
 }, SENDS && UNIX_SIGNALS);
 
