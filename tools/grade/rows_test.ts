@@ -7,15 +7,12 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { dirname } from "node:path";
-import { freePort } from "../shared/testing.ts";
 import { gradeAll } from "./batch.ts";
-import { type Experiment, perform } from "./experiment.ts";
 import { PLACED, PLACELESS, type Row } from "./fixtures/rows.ts";
-import { gradeSubmission, sideBySide } from "./grading.ts";
+import { sideBySide } from "./grading.ts";
 import { readOptions } from "./options.ts";
 import type { Graded } from "./outcome.ts";
-import { canTest, missedIn, pathOf, PYTHON, Submissions } from "./testing.ts";
-import { CHECKS } from "./texts.ts";
+import { canTest, gradeHere, missedIn, pathOf, PYTHON, Submissions } from "./testing.ts";
 
 const ignore = !(await canTest());
 
@@ -34,28 +31,12 @@ async function gradeInSandbox({ fault, only }: Row, submissions: Submissions): P
   return graded;
 }
 
-/**
- * Grades it on the same checks, but each at a port of its own here: for these marks that is the same,
- * and it takes a third of the time.
- */
-function gradeHere({ fault, only }: Row, labFolder: string): Promise<Graded> {
+/** Grades it on the same checks here, for which these marks are the same. */
+function gradeRowHere({ fault, only }: Row, labFolder: string): Promise<Graded> {
   const script = pathOf("tools/grade/fixtures/server.py");
-  const command = [PYTHON, script, fault];
+  const commandAt = (port: number) => [PYTHON, script, fault, `${port}`];
   const folder = dirname(script);
-  const performHere = (experiment: Experiment) => {
-    const port = freePort();
-    const launch = { command: [...command, `${port}`], folder, labFolder, wrappers: [] };
-    const place = { port, silence: SILENCE, isAlone: false, usedPorts: new Set<number>() };
-    return perform(experiment, { launch, ...place, say: console.log });
-  };
-  return gradeSubmission({
-    submission: { name: fault, path: script, command, folder },
-    checks: only ? CHECKS.filter(({ name }) => only.includes(name)) : CHECKS,
-    points: new Map(),
-    perform: performHere,
-    onCheck: () => {},
-    isSandboxed: true, // what is at ports of their own can be side by side, too
-  });
+  return gradeHere({ name: fault, folder, labFolder, only, silence: SILENCE, commandAt });
 }
 
 Deno.test({ name: "grade: each fault costs what a reader takes off", ignore }, async (t) => {
@@ -63,7 +44,7 @@ Deno.test({ name: "grade: each fault costs what a reader takes off", ignore }, a
   const pickle = await Deno.readTextFile(pathOf("lab/pickle.py"));
   const lab = dirname(await submissions.add("lab", pickle, "pickle.py"));
   const grade = (row: Row) =>
-    PLACED.includes(row) ? gradeInSandbox(row, submissions) : gradeHere(row, lab);
+    PLACED.includes(row) ? gradeInSandbox(row, submissions) : gradeRowHere(row, lab);
   const rows = [...PLACELESS, ...PLACED]; // the long ones first
   const found = await sideBySide(rows, PLACES, grade);
   for (const [index, row] of rows.entries()) {

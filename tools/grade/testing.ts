@@ -6,7 +6,11 @@
 
 import { fileURLToPath } from "node:url";
 import { ROOT, TOOLS_FLAGS } from "../shared/config.ts";
-import type { Grades } from "./outcome.ts";
+import { freePort } from "../shared/testing.ts";
+import { type Experiment, perform } from "./experiment.ts";
+import { gradeSubmission } from "./grading.ts";
+import type { Graded, Grades } from "./outcome.ts";
+import { CHECKS } from "./texts.ts";
 
 /** The Python of the system, which every sandbox has. */
 export const PYTHON = "/usr/bin/python3";
@@ -59,6 +63,44 @@ export async function gradesOf(...args: string[]): Promise<Grades> {
   const { out, err } = await grade("--json", "-", ...args);
   if (out === "") throw new Error(err);
   return JSON.parse(out);
+}
+
+/** A server that is graded here. */
+export interface ServerHere {
+  /** How it is called. */
+  readonly name: string;
+  /** The folder that it is started in. */
+  readonly folder: string;
+  /** The folder with the lab's `pickle.py`. */
+  readonly labFolder: string;
+  /** The checks that it is graded on; all, if it is left out. */
+  readonly only?: readonly string[];
+  /** How long a silent client may keep the next one out, in seconds. */
+  readonly silence: number;
+  /** The command that starts it at this port. */
+  readonly commandAt: (port: number) => string[];
+}
+
+/**
+ * Grades a server of the tests without sandboxes, each experiment at a port of its own: the marks are
+ * the same, and it takes a third of the time.
+ */
+export function gradeHere(server: ServerHere): Promise<Graded> {
+  const { name, folder, labFolder, only, silence, commandAt } = server;
+  const performHere = (experiment: Experiment) => {
+    const port = freePort();
+    const launch = { command: commandAt(port), folder, labFolder, wrappers: [] };
+    const usedPorts = new Set<number>();
+    return perform(experiment, { launch, port, silence, isAlone: false, usedPorts, say: () => {} });
+  };
+  return gradeSubmission({
+    submission: { name, path: name, command: commandAt(0), folder },
+    checks: only ? CHECKS.filter((check) => only.includes(check.name)) : CHECKS,
+    points: new Map(),
+    perform: performHere,
+    onCheck: () => {},
+    isSandboxed: true, // they can be made side by side as if they were
+  });
 }
 
 /** A folder that is removed in the end, with a folder in it for each file that is added. */
