@@ -17,7 +17,7 @@ import { canTest, gradeHere, missedIn, pathOf, PYTHON, Submissions } from "./tes
 const ignore = !(await canTest());
 
 /** Rows that are graded at once: most of each is waiting. */
-const PLACES = 6;
+const PLACES = 4;
 /** The limit on silence that the grader has by itself, in seconds. */
 const SILENCE = 15;
 
