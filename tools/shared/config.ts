@@ -23,10 +23,11 @@ export function serverFlags(): Promise<string[]> {
 }
 
 async function choosePackages(): Promise<string[]> {
-  const { stdout } = await new Deno.Command(Deno.execPath(), {
+  const { success, stdout } = await new Deno.Command(Deno.execPath(), {
     args: ["task", "--quiet", "packages"],
     cwd: ROOT,
     stderr: "inherit",
   }).output();
+  if (!success) throw new Error("The packages of main.ts cannot be had, as said above");
   return [new TextDecoder().decode(stdout).trim()];
 }
