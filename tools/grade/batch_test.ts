@@ -12,6 +12,7 @@ import type { CheckResult, Graded, Verdict } from "./outcome.ts";
 import {
   canTest,
   grade,
+  gradeFaultHere,
   graderCommand,
   gradesOf,
   missedIn,
@@ -36,16 +37,20 @@ Deno.test({
   await using submissions = await Submissions.create();
   const fault = "dies 20 ms after bad data"; // without SO_REUSEADDR: its port stays in TIME_WAIT
   const others = ["no reuse", "none", "one recv"];
-  const only = ["--only", "leaves in the middle,garbage,missing key,two pieces,starts again"];
+  const only = ["leaves in the middle", "garbage", "missing key", "two pieces", "starts again"];
   const paths: string[] = [];
   for (const name of others) paths.push(await submissions.addFault(name));
   const alone: string[][] = [];
-  for (const path of paths) {
-    alone.push(marksOf((await gradesOf(...only, PYTHON, path)).submissions[0]));
-  }
+  const lab = await submissions.addLab();
+  for (const name of others) alone.push(marksOf(await gradeFaultHere(name, lab, only)));
   const crashing = await submissions.addFault(fault);
   const batch = [paths[0], crashing, paths[1], paths[2]];
-  const { submissions: [first, crashed, ...rest] } = await gradesOf(...only, PYTHON, ...batch);
+  const { submissions: [first, crashed, ...rest] } = await gradesOf(
+    "--only",
+    only.join(),
+    PYTHON,
+    ...batch,
+  );
   assertEquals([first, ...rest].map(marksOf), alone);
   assertEquals(missedIn(crashed), [
     "leaves in the middle",

@@ -6,20 +6,17 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { dirname } from "node:path";
 import { gradeAll } from "./batch.ts";
 import { PLACED, PLACELESS, type Row } from "./fixtures/rows.ts";
 import { sideBySide } from "./grading.ts";
 import { readOptions } from "./options.ts";
 import type { Graded } from "./outcome.ts";
-import { canTest, gradeHere, missedIn, pathOf, PYTHON, Submissions } from "./testing.ts";
+import { canTest, gradeFaultHere, missedIn, PYTHON, Submissions } from "./testing.ts";
 
 const ignore = !(await canTest());
 
 /** Rows that are graded at once: most of each is waiting. */
 const PLACES = 4;
-/** The limit on silence that the grader has by itself, in seconds. */
-const SILENCE = 15;
 
 /** Grades a server on all checks, or on those that its row names, each in a sandbox. */
 async function gradeInSandbox({ fault, only }: Row, submissions: Submissions): Promise<Graded> {
@@ -31,20 +28,13 @@ async function gradeInSandbox({ fault, only }: Row, submissions: Submissions): P
   return graded;
 }
 
-/** Grades it on the same checks here, for which these marks are the same. */
-function gradeRowHere({ fault, only }: Row, labFolder: string): Promise<Graded> {
-  const script = pathOf("tools/grade/fixtures/server.py");
-  const commandAt = (port: number) => [PYTHON, script, fault, `${port}`];
-  const folder = dirname(script);
-  return gradeHere({ name: fault, folder, labFolder, only, silence: SILENCE, commandAt });
-}
-
 Deno.test({ name: "grade: each fault costs what a reader takes off", ignore }, async (t) => {
   await using submissions = await Submissions.create();
-  const pickle = await Deno.readTextFile(pathOf("lab/pickle.py"));
-  const lab = dirname(await submissions.add("lab", pickle, "pickle.py"));
+  const lab = await submissions.addLab();
   const grade = (row: Row) =>
-    PLACED.includes(row) ? gradeInSandbox(row, submissions) : gradeRowHere(row, lab);
+    PLACED.includes(row)
+      ? gradeInSandbox(row, submissions)
+      : gradeFaultHere(row.fault, lab, row.only);
   const rows = [...PLACELESS, ...PLACED]; // the long ones first
   const found = await sideBySide(rows, PLACES, grade);
   for (const [index, row] of rows.entries()) {

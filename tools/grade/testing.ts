@@ -4,6 +4,7 @@
  * @module
  */
 
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ROOT, TOOLS_FLAGS } from "../shared/config.ts";
 import { freePort } from "../shared/testing.ts";
@@ -65,6 +66,9 @@ export async function gradesOf(...args: string[]): Promise<Grades> {
   return JSON.parse(out);
 }
 
+/** The limit on silence that the grader has by itself, in seconds. */
+const USUAL_SILENCE = 15;
+
 /** A server that is graded here. */
 export interface ServerHere {
   /** How it is called. */
@@ -103,6 +107,18 @@ export function gradeHere(server: ServerHere): Promise<Graded> {
   });
 }
 
+/** Grades the server of fixtures/server.py with this fault here. */
+export function gradeFaultHere(
+  fault: string,
+  labFolder: string,
+  only?: readonly string[],
+): Promise<Graded> {
+  const script = pathOf("tools/grade/fixtures/server.py");
+  const commandAt = (port: number) => [PYTHON, script, fault, `${port}`];
+  const place = { folder: dirname(script), labFolder, commandAt };
+  return gradeHere({ name: fault, ...place, only, silence: USUAL_SILENCE });
+}
+
 /** A folder that is removed in the end, with a folder in it for each file that is added. */
 export class Submissions implements AsyncDisposable {
   private constructor(readonly folder: string) {}
@@ -134,6 +150,13 @@ export class Submissions implements AsyncDisposable {
       `FAULT = ${JSON.stringify(fault)}`,
     );
     return await this.add(name, faulty);
+  }
+
+  /** Adds a folder with the lab's pickle.py, where Python may keep it compiled; returns its path. */
+  async addLab(): Promise<string> {
+    return dirname(
+      await this.add("lab", await Deno.readTextFile(pathOf("lab/pickle.py")), "pickle.py"),
+    );
   }
 
   /** Removes all. */
