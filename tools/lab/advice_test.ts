@@ -197,17 +197,14 @@ def main():
   },
 ];
 
-/** How long a silent client may keep the next one out, in seconds: the beginner takes 2. */
+/** How long a silent client may keep the next one out, in seconds: these servers wait for 2. */
 const SILENCE = 3;
-/** The same for the solution, which waits for 10 s. */
-const SILENCE_OF_SOLUTION = 15;
 
 /** Grades this text of a server, on the checks that are named or on all. */
 function gradeText(
   python: Python,
   folder: Folder,
   text: string,
-  silence: number,
   only?: string[],
 ): Promise<Graded> {
   const commandAt = (port: number) => {
@@ -217,12 +214,12 @@ function gradeText(
   };
   const { path } = folder;
   const place = { folder: path, labFolder: path, commandAt };
-  return gradeHere({ name: "a student's", ...place, only, silence });
+  return gradeHere({ name: "a student's", ...place, only, silence: SILENCE });
 }
 
 pythonTest("the solution passes every check of the grader", async (python) => {
   await using folder = await Folder.handOut();
-  const { checks } = await gradeText(python, folder, SOLUTION, SILENCE_OF_SOLUTION);
+  const { checks } = await gradeText(python, folder, SOLUTION);
   const wrong = checks.filter(({ verdict }) => verdict !== "pass");
   assertEquals(wrong.map(({ name, seen }) => `${name}: ${seen}`), []);
 });
@@ -239,7 +236,7 @@ async function followAdvice(python: Python, folder: Folder): Promise<string> {
   let only: string[] | undefined; // what was missed is graded again alone, and all of it in the end
   const edits = new Set([...firstDraft(), ...CHANGES]);
   for (;;) {
-    const graded = await gradeText(python, folder, text, SILENCE, only);
+    const graded = await gradeText(python, folder, text, only);
     const advice = adviceIn(graded);
     if (advice === "" && only === undefined) return text;
     const due = [...edits].filter((edit) => edit.advice.test(advice) && text.includes(edit.old));
