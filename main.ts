@@ -69,8 +69,9 @@ export function serve(options: ServeOptions = {}): LabServer {
     listener.close(); // Otherwise nobody could use the port any more.
     throw error;
   }
-  // There is no `await`: `serve` returns at once. `finished` is a promise: who awaits it gets the
-  // result of acceptClients when the server has stopped.
+  // The call starts acceptClients, which goes on while the program does other things. There is no
+  // `await`, so `serve` returns at once. Who awaits `finished` gets the result of acceptClients,
+  // when the server has stopped.
   return { addr, finished: acceptClients(listener, context) };
 }
 
@@ -189,9 +190,7 @@ function createLimits(options: ServeOptions) {
   const { turnTimeout = DEFAULTS.turnTimeout } = options;
   const seconds = (ms: number) => `${ms / 1000} s`;
   return {
-    // For a whole request. The first one: from the accept on. A later one: from its first byte on.
-    // If that byte has come in one read with the request before: from the answer to that request
-    // on.
+    // For a whole request: from the accept on; for a later one, from its first byte on.
     timeout: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
     // For a write. It has to wait if the client does not read, and all buffers on the way are full.
     stalled: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
@@ -202,7 +201,7 @@ function createLimits(options: ServeOptions) {
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: STOPPING_MS, event: "stopping", text: "the server stops" },
     // When the server is told to stop, and the client has its answer and is silent: the visit ends
-    // at once. (1 ms, since 0 is no limit.)
+    // within 0.2 s. (1 ms, since 0 is no limit.)
     stopNow: { ms: 1, event: "closed", text: "the server stops" },
     // For the client to close, after it was sent an error. #end catches this Fault and drops it.
     linger: { ms: LINGER_MS, event: "lingered", text: "the client does not close" },
@@ -215,8 +214,9 @@ type Limits = ReturnType<typeof createLimits>;
 /** How often the clock ticks, in ms. */
 const TICK_MS = 50;
 /**
- * So many ticks are added to each limit: one, since the first tick comes early, and one in which a
- * read can still bring what came in time.
+ * So many ticks are added to each limit. A limit begins between two ticks, so its first tick comes
+ * too early: one more tick makes up for that. In the other one, a read can still bring what has
+ * come in time.
  */
 const SPARE_TICKS = 2;
 
@@ -244,7 +244,7 @@ class Waiting {
   #ticks = 0;
   #tickedAt = performance.now(); // when the last tick was, in ms: for isLate
   #deadlines = { visit: NO_DEADLINE, now: NO_DEADLINE };
-  #interrupt: (fault: Fault) => void = () => {}; // ends the wait of `until` by throwing this
+  #interrupt: (fault: Fault) => void = () => {}; // the `reject` of the current wait, see until
 
   /** Starts the clock. Who writes `using` in front of what it returns stops it at the end. */
   startClock(): Disposable {
@@ -282,15 +282,15 @@ class Waiting {
   until<T>(operation: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#interrupt = reject;
-      operation.then(resolve, reject);
+      operation.then(resolve, reject); // Whichever comes first counts.
       this.#checkDeadlines(); // A limit can also have passed while nobody waited.
     });
   }
 
   /**
-   * Whether a tick is overdue. JavaScript comes to timers and to ^C only while the program really
-   * waits. If a client sends all the time, each read has its bytes at once: the program never
-   * really waits, and the clock stands still. `await delay(0)` is a real wait.
+   * Whether a tick is overdue. JavaScript does one thing at a time. At an `await` it goes on with
+   * what is ready, and it comes to timers and to ^C only when nothing is. If a client sends all the
+   * time, its bytes are always ready, and the clock stands still. `await delay(0)` lets it tick.
    */
   isLate(): boolean {
     return performance.now() - this.#tickedAt > TICK_MS;
@@ -358,7 +358,11 @@ class Session {
     return this.#requests;
   }
 
-  /** The server is told to stop. A client that has its answer and is silent is not waited for. */
+  /**
+   * The server is told to stop. If an error was sent, nothing changes. If the client is silent
+   * after its answer, it is not waited for. In any other case, such as half a request, it has up to
+   * 5 s for the rest of its visit, and what counts for it now goes on.
+   */
   stop(): void {
     const { waiting, limits } = this.context;
     const current = waiting.limitOf("now"); // It tells what is waited for.
@@ -379,8 +383,8 @@ class Session {
   // look which of the two is done first.
   async #greetAndRead(): Promise<Bytes> {
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
-    // Both begin here, and none is awaited yet. The read begins first, so if the request is there
-    // already, the read is done first, too.
+    // Both begin here, and none is awaited yet. What is ready is done in the order in which it
+    // began: if the request is there already, the read is done first.
     const reading = this.#framer.read(this.conn);
     const greeting = this.#write({ clientid: this.conn.remoteAddr.port });
     const first = Promise.race([reading.then(() => "reading"), greeting.then(() => "greeting")]);
@@ -459,6 +463,8 @@ class Session {
     const { waiting, limits } = this.context;
     waiting.begin("now", limits.stalled);
     await waiting.until(this.#write(ACKNOWLEDGEMENT, count));
+    // The next request may have begun in the same read. If so, its time runs from here; if not,
+    // #receive begins `idle`.
     waiting.begin("now", limits.timeout);
   }
 
@@ -718,6 +724,7 @@ export class Framer {
     this.#buffer.copyWithin(0, this.#start, this.#end); // What is left moves to the front.
     this.#end -= this.#start;
     this.#start = 0;
+    // `subarray` makes no copy, unlike a slice of bytes in Python: the bytes arrive in #buffer.
     const count = await conn.read(this.#buffer.subarray(this.#end, this.#end + READ_BYTES));
     if (count === null) return null;
     this.#end += count;
@@ -780,7 +787,7 @@ function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number): number {
       missing += countValues(bytes, at);
       at = dataEnd(bytes, at);
     } else {
-      at = headerEnd(bytes, at);
+      at = headerEnd(bytes, at); // That is over arrivedEnd, so the loop ends.
     }
   }
   return at + missing;
