@@ -15,17 +15,9 @@
  * sent one after the other can come in one recv, and one message can come in several. To find where
  * each message ends is called framing.
  *
- * What stands where, in this order:
- *
- * - The lab. `serve` listens, and `acceptClients` accepts one client after the other. Then comes
- *   how the visit of a client can end, and how the server waits for it. Then comes the visit
- *   itself, from accept to close: `Session`.
- * - The options of `serve`, and what all visits share.
- * - The framing: `Framer`.
- * - One request: how a message is read, and what is said about a wrong one.
- * - The client: `submit`.
- * - What is printed.
- * - The command line.
+ * The lab comes first: listen and accept, then what ends a visit and how the server waits, then the
+ * visit of one client, from accept to close. Behind it is what the lab uses: the options, the
+ * framing, the check of a request, the client, what is printed, the command line.
  *
  * @module
  */
@@ -52,26 +44,19 @@ export type { LevelName, Logger }; // for programs that use this module
  * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): LabServer {
-  // `name = value`: that value counts if the option is left out. DEFAULTS stands behind Session.
-  const {
-    hostname = DEFAULTS.hostname,
-    port = DEFAULTS.port,
-    backlog = DEFAULTS.backlog, // how many clients can wait in the kernel's queue
-    signal = new AbortController().signal, // tells the server to stop; this one never does
-    onListen = printListening,
-  } = options;
-  const context = createContext(options, signal); // what all visits share: limits, log and so on
+  const context = createContext(options); // the options, and what all visits share
+  const { hostname, port, backlog, onListen } = context;
+  // The backlog is how many clients can wait in the kernel's queue.
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
-  const addr = listener.addr as Deno.NetAddr;
+  const { addr } = listener;
   try {
     onListen(addr);
   } catch (error) {
     listener.close(); // Otherwise nobody could use the port any more.
     throw error;
   }
-  // The call starts acceptClients, which goes on while the program does other things. There is no
-  // `await`, so `serve` returns at once. Who awaits `finished` gets the result of acceptClients,
-  // when the server has stopped.
+  // There is no `await`: acceptClients goes on while the program does other things. Who awaits
+  // `finished` waits until the server has stopped.
   return { addr, finished: acceptClients(listener, context) };
 }
 
@@ -90,7 +75,7 @@ const LONGEST_PAUSE_MS = 1000;
 // - The body has thrown. Then JavaScript closes the listener before the `catch` below comes, and
 //   nobody could connect any more. So Session.run must never throw.
 async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
-  const { signal } = context;
+  const { signal, waiting } = context;
   const served: Served = { clients: 0, requests: 0 };
   let session: Session | undefined; // the visit of the current client
   let pauseMs = FIRST_PAUSE_MS;
@@ -100,8 +85,7 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
   };
   signal.addEventListener("abort", stop); // "abort" means: the server is told to stop, by ^C say.
   if (signal.aborted) stop(); // That was before we listened to the signal.
-  // The clock of the limits on clients, see Waiting. `using` stops it when this function ends.
-  using _clock = context.waiting.startClock();
+  using _clock = waiting.startClock(); // `using` stops the clock when this function ends.
   while (!signal.aborted) {
     try {
       for await (const conn of listener) {
@@ -119,40 +103,34 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
   return served;
 }
 
+/** The system's codes for a client that was gone before its turn. EINVAL is the one of macOS. */
+const GONE = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"];
+
 // After a failed accept. Returns the pause for the next failure, in ms.
-async function recover(error: Error, pauseMs: number, context: Context): Promise<number> {
-  const { log } = context;
-  if (isAboutOneClient(error)) {
-    log("debug", `A client was gone before its turn: ${error.message}`, { event: "gone" });
+async function recover(error: Error, pauseMs: number, { logger }: Context): Promise<number> {
+  if (GONE.includes(codeOf(error))) {
+    const text = `A client was gone before its turn: ${error.message}`;
+    writeRecord(logger, "debug", text, { event: "gone" });
     return pauseMs;
   }
   // The system lacks something, such as open files. It may have it again after a while.
-  log("error", `No accept, next try in ${pauseMs} ms: ${error.message}`, { event: "accept" });
+  const text = `No accept, next try in ${pauseMs} ms: ${error.message}`;
+  writeRecord(logger, "error", text, { event: "accept" });
   await delay(pauseMs);
   return Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
 }
 
-// Whether an accept has failed because this client is gone, while the listener is all right. These
-// are the system's codes for that; EINVAL is the one of macOS.
-function isAboutOneClient(error: Error): boolean {
-  return ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"].includes(codeOf(error));
-}
-
-// --------------------------------------------------- how a visit can end, and how to wait --
+// --------------------------------------------------------- how a visit can end, and how to wait --
 
 /** Why a visit has ended. `submit` and the command line throw it, too. */
 export class Fault extends Error {
-  /**
-   * `event` names the kind, for programs; `message` tells people. A message may quote what a client
-   * has sent, which can be long, so it is cut. (`readonly` in front of a parameter makes it a
-   * field.)
-   */
+  /** `event` names the kind, for programs; `message` tells people. */
   constructor(readonly event: string, message: string) {
     super(message.slice(0, MAX_FAULT_LENGTH));
   }
 }
 
-/** The longest message of a {@linkcode Fault}, in characters. */
+/** A message may quote what a client has sent. It is cut, so that one recv can bring all of it. */
 const MAX_FAULT_LENGTH = 400;
 
 /**
@@ -183,11 +161,10 @@ const STOPPING_MS = 5000;
 /** How long the server waits for the client to close, after it has sent an error, in ms. */
 const LINGER_MS = 1000;
 
+type Limits = ReturnType<typeof createLimits>;
+
 // deno-fmt-ignore
-function createLimits(options: ServeOptions) {
-  const { requestTimeout = DEFAULTS.requestTimeout } = options;
-  const { keepAliveTimeout = DEFAULTS.keepAliveTimeout } = options;
-  const { turnTimeout = DEFAULTS.turnTimeout } = options;
+function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Settings) {
   const seconds = (ms: number) => `${ms / 1000} s`;
   return {
     // For a whole request: from the accept on; for a later one, from its first byte on.
@@ -200,16 +177,15 @@ function createLimits(options: ServeOptions) {
     turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: STOPPING_MS, event: "stopping", text: "the server stops" },
-    // When the server is told to stop, and the client has its answer and is silent: the visit ends
-    // within 0.2 s. (1 ms, since 0 is no limit.)
+    // In the place of `idle`, when the server is told to stop. (1 ms, since 0 is no limit.)
     stopNow: { ms: 1, event: "closed", text: "the server stops" },
     // For the client to close, after it was sent an error. #end catches this Fault and drops it.
     linger: { ms: LINGER_MS, event: "lingered", text: "the client does not close" },
   };
 }
 
-/** The limits on a client: what createLimits returns. */
-type Limits = ReturnType<typeof createLimits>;
+/** A limit is for the whole visit, or for what is waited for now. */
+type Scope = "visit" | "now";
 
 /** How often the clock ticks, in ms. */
 const TICK_MS = 50;
@@ -219,17 +195,6 @@ const TICK_MS = 50;
  * come in time.
  */
 const SPARE_TICKS = 2;
-
-/** A limit is for the whole visit, or for what is waited for now. */
-type Scope = "visit" | "now";
-
-/** A limit that is in force, and the number of the tick at which it is over. */
-interface Deadline {
-  readonly limit?: Limit;
-  readonly endTick: number;
-}
-
-const NO_DEADLINE: Deadline = { endTick: Infinity };
 
 /**
  * Waits for what the other side does, with limits. `begin` says which limit is in force from now
@@ -242,8 +207,8 @@ const NO_DEADLINE: Deadline = { endTick: Infinity };
  */
 class Waiting {
   #ticks = 0;
-  #tickedAt = performance.now(); // when the last tick was, in ms: for isLate
-  #deadlines = { visit: NO_DEADLINE, now: NO_DEADLINE };
+  #tickedAt = performance.now(); // when the last tick was, in ms
+  #deadlines = new Map<Scope, { limit: Limit; endTick: number }>(); // the limits in force
   #interrupt: (fault: Fault) => void = () => {}; // the `reject` of the current wait, see until
 
   /** Starts the clock. Who writes `using` in front of what it returns stops it at the end. */
@@ -254,19 +219,13 @@ class Waiting {
 
   /** From now on this limit is in force for this scope, and no other one. */
   begin(scope: Scope, limit: Limit): void {
-    const endTick = this.#ticks + Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
-    const hasNoEnd = limit.ms === 0;
-    this.#deadlines[scope] = { limit, endTick: hasNoEnd ? Infinity : endTick };
+    const ticks = limit.ms === 0 ? Infinity : Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
+    this.#deadlines.set(scope, { limit, endTick: this.#ticks + ticks });
   }
 
-  /** From now on no limit is in force. */
-  clear(): void {
-    this.#deadlines = { visit: NO_DEADLINE, now: NO_DEADLINE };
-  }
-
-  /** The limit that is in force for this scope. */
-  limitOf(scope: Scope): Limit | undefined {
-    return this.#deadlines[scope].limit;
+  /** Whether this limit is in force for what is waited for now. */
+  isNow(limit: Limit): boolean {
+    return this.#deadlines.get("now")?.limit === limit;
   }
 
   /**
@@ -279,21 +238,17 @@ class Waiting {
    * first ends the wait, and there can only be one wait at a time. The operation itself is not
    * stopped, but nobody waits for it any more.
    */
-  until<T>(operation: Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
+  async until<T>(operation: Promise<T>): Promise<T> {
+    const result = await new Promise<T>((resolve, reject) => {
       this.#interrupt = reject;
-      operation.then(resolve, reject); // Whichever comes first counts.
+      operation.then(resolve, reject);
       this.#checkDeadlines(); // A limit can also have passed while nobody waited.
     });
-  }
-
-  /**
-   * Whether a tick is overdue. JavaScript does one thing at a time. At an `await` it goes on with
-   * what is ready, and it comes to timers and to ^C only when nothing is. If a client sends all the
-   * time, its bytes are always ready, and the clock stands still. `await delay(0)` lets it tick.
-   */
-  isLate(): boolean {
-    return performance.now() - this.#tickedAt > TICK_MS;
+    // JavaScript does one thing at a time. At an `await` it goes on with what is ready, and it comes
+    // to timers and to ^C only when nothing is. If a client sends all the time, its bytes are always
+    // ready, and the clock would stand still. So if a tick is overdue, we let it come first.
+    if (performance.now() - this.#tickedAt > TICK_MS) await delay(0);
+    return result;
   }
 
   #tick(): void {
@@ -303,8 +258,8 @@ class Waiting {
   }
 
   #checkDeadlines(): void {
-    for (const { limit, endTick } of [this.#deadlines.now, this.#deadlines.visit]) {
-      if (limit && this.#ticks >= endTick) this.#interrupt(new Fault(limit.event, limit.text));
+    for (const { limit, endTick } of this.#deadlines.values()) {
+      if (this.#ticks >= endTick) this.#interrupt(new Fault(limit.event, limit.text));
     }
   }
 }
@@ -328,7 +283,7 @@ class Session {
   readonly #framer: Framer;
 
   constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
-    this.#log = new ClientLog(conn, context);
+    this.#log = new ClientLog(conn, context.logger);
     this.#framer = new Framer(context.maxMessageBytes, context.buffer);
   }
 
@@ -351,7 +306,6 @@ class Session {
     } catch (error) {
       await this.#end(this.#faultOf(error)); // It never throws.
     } finally {
-      waiting.clear();
       this.conn.close();
       this.#log.trace(() => ({ step: "closed", text: "closed by the server", by: "server" }));
     }
@@ -359,45 +313,41 @@ class Session {
   }
 
   /**
-   * The server is told to stop. If an error was sent, nothing changes. If the client is silent
-   * after its answer, it is not waited for. In any other case, such as half a request, it has up to
-   * 5 s for the rest of its visit, and what counts for it now goes on.
+   * The server is told to stop. A client that is silent after its answer is not waited for. In any
+   * other case, such as half a request, it has up to 5 s for the rest of its visit.
    */
   stop(): void {
     const { waiting, limits } = this.context;
-    const current = waiting.limitOf("now"); // It tells what is waited for.
-    if (current === limits.linger) return; // The visit is at its end.
     waiting.begin("visit", limits.stopping);
-    if (current === limits.idle) {
+    if (waiting.isNow(limits.idle)) {
       waiting.begin("now", limits.stopNow);
-      return;
+    } else if (!waiting.isNow(limits.linger)) { // Then the visit is at its end.
+      const seconds = STOPPING_MS / 1000;
+      this.#log.report("info", "stopping", `the server stops, up to ${seconds} s to finish`);
     }
-    const seconds = STOPPING_MS / 1000;
-    this.#log.report("info", "stopping", `the server stops, up to ${seconds} s to finish`);
   }
 
   // Step 1, and the first read of step 2. Most clients of the lab call recv once for each message.
   // Some of them send their request before they read the greeting. If the answer came at once, such
   // a client would get greeting and answer in one recv, and fail. So its answer is sent EARLY_MS
   // later. To find out whether the request is there already, we begin to read before we greet, and
-  // look which of the two is done first.
+  // look whether the read is done before the greeting is sent.
   async #greetAndRead(): Promise<Bytes> {
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
-    // Both begin here, and none is awaited yet. What is ready is done in the order in which it
-    // began: if the request is there already, the read is done first.
-    const reading = this.#framer.read(this.conn);
-    const greeting = this.#write({ clientid: this.conn.remoteAddr.port });
-    const first = Promise.race([reading.then(() => "reading"), greeting.then(() => "greeting")]);
-    const all = Promise.all([reading, first, greeting]); // It is done when all three are done.
-    const [bytes, firstDone] = await this.context.waiting.until(all);
-    if (firstDone === "reading" && bytes !== null) await delay(EARLY_MS);
+    let isGreeted = false;
+    let isEarly = false;
+    // Both begin here, and then both are awaited together.
+    const reading = this.#framer.read(this.conn).finally(() => isEarly = !isGreeted);
+    const greeting = this.#write({ clientid: this.conn.remoteAddr.port })
+      .finally(() => isGreeted = true);
+    const [bytes] = await this.context.waiting.until(Promise.all([reading, greeting]));
+    if (isEarly && bytes !== null) await delay(EARLY_MS);
     return this.#noteRead(bytes);
   }
 
   // Step 2 again: the rest of a request, or a further request.
   async #receive(): Promise<Bytes> {
     const { waiting, limits, signal } = this.context;
-    if (waiting.isLate()) await delay(0); // Now timers can run, and ^C is heard.
     const isNewRequest = this.#framer.pending().length === 0;
     // Until its first byte comes, the client is silent.
     if (isNewRequest) waiting.begin("now", signal.aborted ? limits.stopNow : limits.idle);
@@ -414,8 +364,8 @@ class Session {
 
   // Step 3. The framer keeps what the reads bring, which can be many requests. All good ones are
   // printed, then acknowledged. Only then comes the error about a wrong one behind them. If the
-  // wrong one is in the first read of the visit, we look at what that read has brought: it may come
-  // from another program, such as a browser, and then the error says so.
+  // wrong one is in the first read of the visit, it may come from another program, such as a
+  // browser. Then the error says so.
   async #answer(lastRead: Uint8Array): Promise<void> {
     const { students, fault } = this.#takeRequests();
     if (students.length > 0) {
@@ -451,7 +401,7 @@ class Session {
   // If the lines cannot be printed, the client must not be acknowledged.
   #print(students: Student[]): void {
     try {
-      this.context.onRequests(students, this.#log.client); // printRequests, if no other was given
+      this.context.onRequests(students, this.#log.client);
     } catch (error) {
       throw bugOf(error);
     }
@@ -506,10 +456,11 @@ class Session {
     this.#log.report(SILENT_ENDS[event] ?? level, event, message);
     if (event in SILENT_ENDS) return;
     const { waiting, limits } = this.context;
-    waiting.clear(); // Otherwise the limit that is over would throw again.
+    // From now on only `linger` counts. A limit that is over would throw at the next wait, too.
+    waiting.begin("visit", limits.linger);
     waiting.begin("now", limits.linger);
     try {
-      await waiting.until(this.#tell(fault));
+      await this.#tell(fault);
     } catch {
       // The client is gone, or it has not closed in time.
     }
@@ -521,22 +472,21 @@ class Session {
   // system may throw away what has come, with the error in it. So we read and drop what still
   // comes, until the client closes. This is called a lingering close.
   //
-  // A limit that is over does not cancel the read that `until` waited for. That read takes the next
-  // bytes, and only then the reads here get any. It does no harm, since all are dropped. A write
-  // may be under way, too: it is waited for.
+  // The read or write that a limit has interrupted is still under way. The write is waited for; the
+  // read takes the next bytes, which would be dropped anyway.
   async #tell({ event, message }: Fault): Promise<void> {
     const { buffer, waiting } = this.context;
-    await this.#writing;
-    await this.#write({ error: event === "bug" ? BUG_TEXT : message });
+    await waiting.until(this.#writing);
+    await waiting.until(this.#write({ error: event === "bug" ? BUG_TEXT : message }));
     await this.conn.closeWrite();
     let count: number | null = event === "truncated" ? null : 0; // A truncated stream has ended.
     while (count !== null) {
-      if (waiting.isLate()) await delay(0);
-      count = await this.conn.read(buffer);
+      count = await waiting.until(this.conn.read(buffer));
       this.#log.trace(() => describeRead(count === null ? null : buffer.subarray(0, count)));
     }
   }
 }
+
 const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
   "it uses Python's pickle: put the lab's pickle.py beside it";
 const BROKEN_TEXT = "the client broke the connection: it crashed, or closed with something unread";
@@ -549,14 +499,24 @@ async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
 }
 
 function bugOf(error: unknown): Fault {
-  return new Fault("bug", `a fault of the server: ${inspectLine(error)}`);
+  const shown = Deno.inspect(error).replace(/\n\s*/g, " "); // with its place in the program
+  return new Fault("bug", `a fault of the server: ${shown}`);
 }
 
 function repeat(bytes: Uint8Array, times: number): Uint8Array {
-  if (times === 1) return bytes;
   const all = new Uint8Array(bytes.length * times);
   for (let i = 0; i < times; i++) all.set(bytes, i * bytes.length);
   return all;
+}
+
+// The system's code of an error, such as ECONNRESET. Errors of the program have none.
+function codeOf(error: unknown): string {
+  const { code } = Object(error); // Object() makes it safe to look into null and undefined, too.
+  return typeof code === "string" ? code : "";
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 // -------------------------------------------------------- options, and what all visits share --
@@ -628,62 +588,33 @@ export interface LabServer {
   readonly finished: Promise<Served>;
 }
 
+/** The options of a server, each with a value. */
+type Settings = Required<ServeOptions>;
+
 /** What the visits of a server share. */
-interface Context {
+interface Context extends Settings {
   readonly limits: Limits;
   /** Waits for the client that is being served. */
   readonly waiting: Waiting;
-  /** Aborts when the server is told to stop. */
-  readonly signal: AbortSignal;
-  /** Prints requests. */
-  readonly onRequests: (students: Student[], client: string) => void;
-  readonly maxMessageBytes: number;
   /** Where received bytes are kept. There is one client at a time, so one buffer serves all. */
   readonly buffer: Uint8Array<ArrayBuffer>;
-  /** Whether the log shows every message and every read: at level DEBUG. */
-  readonly isTraced: boolean;
-  /**
-   * Writes a record: a text for people, and fields for programs, of which one is the event. It
-   * escapes characters that could do harm, and it never throws.
-   */
-  readonly log: (level: Level, text: string, fields: Record<string, unknown>) => void;
 }
 
-/** The names of the methods of a logger. */
-type Level = "debug" | "info" | "warn" | "error";
-
-function createContext(options: ServeOptions, signal: AbortSignal): Context {
-  const {
-    onRequests = printRequests,
-    maxMessageBytes = DEFAULTS.maxMessageBytes,
-    logger = createLogger(),
-  } = options;
-  return {
-    limits: createLimits(options),
-    waiting: new Waiting(),
-    signal,
-    onRequests,
-    maxMessageBytes,
-    buffer: createBuffer(maxMessageBytes),
-    isTraced: logger.levelName === "DEBUG",
-    log: (level, text, fields) => {
-      try {
-        logger[level](escapeUnsafe(text), fields);
-      } catch (error) {
-        console.error(error); // A log that fails must not end the server.
-      }
-    },
+function createContext(options: ServeOptions): Context {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const settings: Settings = {
+    ...DEFAULTS,
+    signal: new AbortController().signal, // It never aborts.
+    ...createPrinter("text"),
+    logger: createLogger(),
+    ...Object.fromEntries(given), // What is given takes the place of what stands above.
   };
-}
-
-// The system's code of an error, such as ECONNRESET. Errors of the program have none.
-function codeOf(error: unknown): string {
-  const { code } = Object(error); // Object() makes it safe to look into null and undefined, too.
-  return typeof code === "string" ? code : "";
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+  return {
+    ...settings,
+    limits: createLimits(settings),
+    waiting: new Waiting(),
+    buffer: createBuffer(settings.maxMessageBytes),
+  };
 }
 
 // ----------------------------------------------------------------------------- the framing --
@@ -720,7 +651,7 @@ export class Framer {
   }
 
   /** Reads once; returns the bytes that came, or `null` at the end of the stream. */
-  async read(conn: Readable): Promise<Uint8Array | null> {
+  async read(conn: Pick<Deno.TcpConn, "read">): Promise<Uint8Array | null> {
     this.#buffer.copyWithin(0, this.#start, this.#end); // What is left moves to the front.
     this.#end -= this.#start;
     this.#start = 0;
@@ -754,12 +685,6 @@ export class Framer {
   }
 }
 
-/** What a {@linkcode Framer} reads from, such as a `Deno.TcpConn`. */
-export interface Readable {
-  /** Puts bytes into the space; returns how many, or `null` at the end of the stream. */
-  read(space: Uint8Array): Promise<number | null>;
-}
-
 /** The most bytes that one read brings. */
 const READ_BYTES = 65536;
 
@@ -783,12 +708,9 @@ function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number): number {
   while (missing > 0 && at < arrivedEnd) {
     missing--;
     const isHeaderWhole = headerEnd(bytes, at) <= arrivedEnd;
-    if (isHeaderWhole) {
-      missing += countValues(bytes, at);
-      at = dataEnd(bytes, at);
-    } else {
-      at = headerEnd(bytes, at); // That is over arrivedEnd, so the loop ends.
-    }
+    if (!isHeaderWhole) return headerEnd(bytes, at) + missing;
+    missing += countValues(bytes, at);
+    at = dataEnd(bytes, at);
   }
   return at + missing;
 }
@@ -908,34 +830,25 @@ function decodeMessage(message: Uint8Array<ArrayBuffer>): unknown {
   }
 }
 
-// Refuses a text that is not UTF-8: `decode` would put other characters in its place, and nobody
-// would see it.
+const strictDecoder = new TextDecoder("utf-8", { fatal: true });
+
+// Refuses a text that is not UTF-8. An old msgpack packs bytes as a string, such as those of
+// .encode("latin-1"). `decode` would put other characters in their place, and nobody would see it.
 function checkTexts(message: Uint8Array): void {
   let at = 0;
   while (at < message.length) {
-    const start = headerEnd(message, at);
     const end = dataEnd(message, at);
-    if (FORMAT_OF[message[at]].counts === "text bytes" && !isAscii(message, start, end)) {
-      checkUtf8(message.subarray(start, end));
+    if (FORMAT_OF[message[at]].counts === "text bytes") {
+      checkUtf8(message.subarray(headerEnd(message, at), end));
     }
     at = end;
   }
 }
 
-// Nearly all texts are ASCII, which is UTF-8, too. A TextDecoder is slow for such short texts.
-function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
-  for (let i = start; i < end; i++) {
-    if (bytes[i] >= 0x80) return false;
-  }
-  return true;
-}
-
-const strictDecoder = new TextDecoder("utf-8", { fatal: true });
-
 function checkUtf8(text: Uint8Array): void {
   try {
     strictDecoder.decode(text);
-  } catch { // An old msgpack packs bytes as a string, such as those of .encode("latin-1").
+  } catch {
     throw new Fault("refused", `a text is not UTF-8, ${NO_ENCODE}: ${dump(text)}`);
   }
 }
@@ -949,7 +862,9 @@ function parseRequest(message: Uint8Array, value: unknown): Student {
     github_username: readText(fields, "github_username"),
     sid: readId(fields, "sid"),
   };
-  checkLine(student, message.length);
+  if (textEncoder.encode(lineOf(student)).length > MAX_LINE_BYTES) {
+    throw new Fault("too-long", `the line would be over the limit of ${MAX_LINE_BYTES} bytes`);
+  }
   return student;
 }
 
@@ -977,27 +892,26 @@ function readField(fields: Record<string, unknown>, key: string): unknown {
   throw new Fault("refused", `${key} is missing, the dict has: ${keys}`);
 }
 
-function readText(fields: Record<string, unknown>, key: string): string {
+/** A character that can be seen: no space, none of the kind C, none that a font leaves out. */
+const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
+
+function readText(fields: Record<string, unknown>, key: string, wanted = STRING): string {
   const value = readField(fields, key);
-  if (typeof value === "string") return checkVisible(value, key);
-  throw new Fault("refused", `${key} ${mustBe(STRING, kindOf(value))}`);
+  if (typeof value !== "string") {
+    const kind = kindOf(value);
+    const advice = kind === BYTES ? `: ${NO_ENCODE} and b''` : "";
+    throw new Fault("refused", `${key} must be ${wanted}, but it is ${kind}${advice}`);
+  }
+  if (!VISIBLE.test(value)) {
+    throw new Fault("refused", `${key} is empty: nothing can be seen in ${quote(value)}`);
+  }
+  return value;
 }
 
 function readId(fields: Record<string, unknown>, key: string): number | bigint | string {
   const value = readField(fields, key);
-  if (typeof value === "string") return checkVisible(value, key);
-  if (typeof value === "bigint") return simplify(value);
-  // JavaScript packs an integer of more than 32 bits as a float, so a float may be an id, too.
-  if (Number.isSafeInteger(value)) return value as number;
-  throw new Fault("refused", `${key} ${mustBe(`${INTEGER} or ${STRING}`, kindOf(value))}`);
-}
-
-/** A character that can be seen: no space, none of the kind C, none that a font leaves out. */
-const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
-
-function checkVisible(text: string, key: string): string {
-  if (VISIBLE.test(text)) return text;
-  throw new Fault("refused", `${key} is empty: nothing can be seen in ${quote(text)}`);
+  if (kindOf(value) === INTEGER) return simplify(value as number | bigint);
+  return readText(fields, key, `${INTEGER} or ${STRING}`);
 }
 
 // `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact as far
@@ -1007,12 +921,8 @@ function simplify(integer: number | bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : integer;
 }
 
-function mustBe(wanted: string, kind: string): string {
-  const advice = kind === BYTES ? `: ${NO_ENCODE} and b''` : "";
-  return `must be ${wanted}, but it is ${kind}${advice}`;
-}
-
-// The kind of a value that `decode` has made.
+// The kind of a value that `decode` has made. JavaScript packs an integer of more than 32 bits as a
+// float, so a whole float is an integer, too.
 function kindOf(value: unknown): string {
   if (value === null) return "None";
   if (typeof value === "boolean") return "a bool";
@@ -1023,50 +933,30 @@ function kindOf(value: unknown): string {
   return Array.isArray(value) ? "a list" : DICT;
 }
 
-/** The longest line of a request, in bytes: so much a pipe of Linux takes whole or not at all. */
-const MAX_LINE_BYTES = 4096;
-/** The most bytes that one byte of a text takes in the line: an escape such as \u001b. */
-const ESCAPE_BYTES = 6;
-
-// A line is longer than its request where characters are escaped. It is made here only if it could
-// be too long.
-function checkLine(student: Student, messageBytes: number): void {
-  if (messageBytes * ESCAPE_BYTES < MAX_LINE_BYTES) return;
-  if (textEncoder.encode(lineOf(student)).length <= MAX_LINE_BYTES) return;
-  throw new Fault("too-long", `the line would be over the limit of ${MAX_LINE_BYTES} bytes`);
-}
-
 /** Data of another program that clients send by mistake. */
 interface Stranger {
   /** How it begins; each character is one byte. `\cB` is the byte 02, `\cE` is 05, and so on. */
   readonly begins: RegExp;
-  readonly name: string;
-  readonly advice: string;
+  /** Its name, and what to do instead. */
+  readonly text: string;
 }
 
 // deno-fmt-ignore
 const STRANGERS: Stranger[] = [
-  { begins: /^\x80[\cB-\cE]/, name: "a Python pickle", advice: "use msgpack, or put the lab's pickle.py beside the program" },
-  { begins: /^\s*[[{(]\s*'/, name: "the text of a Python dict", advice: `${HOW_TO_PACK}, not str() or repr()` },
-  { begins: /^\s*[[{"][\s\w"{[\]}-]/, name: "JSON text", advice: `${HOW_TO_PACK}, not json.dumps()` },
-  { begins: /^[A-Z]{3,7} [/*]|^CONNECT |^HTTP\//, name: "HTTP", advice: "use a socket and msgpack.packb(d)" },
+  { begins: /^\x80[\cB-\cE]/, text: "a Python pickle: use msgpack, or put the lab's pickle.py beside the program" },
+  { begins: /^\s*[[{(]\s*'/, text: `the text of a Python dict: ${HOW_TO_PACK}, not str() or repr()` },
+  { begins: /^\s*[[{"][\s\w"{[\]}-]/, text: `JSON text: ${HOW_TO_PACK}, not json.dumps()` },
+  { begins: /^[A-Z]{3,7} [/*]|^CONNECT |^HTTP\//, text: "HTTP: use a socket and msgpack.packb(d)" },
 ];
 
-function findStranger(bytes: Uint8Array): Stranger | undefined {
-  const text = String.fromCharCode(...bytes.subarray(0, 64));
-  return STRANGERS.find(({ begins }) => begins.test(text));
-}
-
-// Says what these bytes look like and what to do instead, if they are not of the lab.
+// Says what these bytes look like, and what to do instead, if they are not of the lab.
 function recognize(bytes: Uint8Array): string | undefined {
-  const stranger = findStranger(bytes);
-  return stranger && `this looks like ${stranger.name}: ${stranger.advice}`;
+  const start = String.fromCharCode(...bytes.subarray(0, 64));
+  const stranger = STRANGERS.find(({ begins }) => begins.test(start));
+  return stranger && `this looks like ${stranger.text}`;
 }
 
 // ----------------------------------------------------------------------- the client's side --
-
-/** What our client waits for while it has not been greeted. */
-export type WaitingFor = "connection" | "greeting";
 
 /** What {@linkcode submit} takes beside the student. */
 export interface SubmitOptions {
@@ -1075,9 +965,9 @@ export interface SubmitOptions {
   /** The server's TCP port; the default is in {@linkcode DEFAULTS}. */
   port?: number;
   /** Called with the client's id when the server has greeted. */
-  onGreeting?: (clientid: number | bigint) => void;
-  /** Called once if there is no greeting within a second, with what is still missing. */
-  onWaiting?: (waitingFor: WaitingFor) => void;
+  onGreeting?: (clientid: number) => void;
+  /** Called once if there is no greeting within a second, with a sentence on what is missing. */
+  onWaiting?: (hint: string) => void;
 }
 
 /** How long our client waits before it says what it waits for, in ms. */
@@ -1085,12 +975,12 @@ const HINT_MS = 1000;
 /** How long our client waits for an answer, in ms. */
 const ANSWER_MS = 10_000;
 
-const ACKNOWLEDGEMENT_LIMIT = answerLimit("the server has the request, but no acknowledgement");
-const REST_LIMIT = answerLimit("the server sent more than a greeting, but no whole value");
-
-function answerLimit(text: string): Limit {
-  return { ms: ANSWER_MS, event: "answer", text: `${text} in ${ANSWER_MS / 1000} s` };
-}
+const NOT_CONNECTED =
+  "Not connected yet: nobody answers at that address, or the server's queue is full";
+const NOT_GREETED = "Connected, no greeting yet: is another client served?";
+const WHY_CLOSED =
+  "its own window says why. If it says nothing, something in between has answered " +
+  "(a container, a forwarded port): start the server with --host 0.0.0.0";
 
 /**
  * The lab's client: waits until it is its turn and the server greets, sends the student, and
@@ -1102,77 +992,57 @@ function answerLimit(text: string): Limit {
  *
  * @throws {Fault} When the server refuses, closes, is not the lab's, or does not acknowledge in 10
  * s.
- * @throws {Error} What Deno throws when there is no connection, or when it breaks.
+ * @throws {Error} What Deno throws when there is no connection, or when it breaks; and what `encode`
+ * throws for a `sid` that is no integer of 64 bits.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
-  const { hostname = DEFAULTS.hostname, port = DEFAULTS.port } = options;
-  const request = encodeRequest(student);
-  let waitingFor: WaitingFor = "connection";
-  const hint = setTimeout(() => options.onWaiting?.(waitingFor), HINT_MS);
-  const waiting = new Waiting();
-  using _clock = waiting.startClock();
-  try {
-    using conn = await Deno.connect({ hostname, port }); // `using`: closed at the end of the block.
-    waitingFor = "greeting";
-    const server = new ServerConnection(conn, waiting);
-    const clientid = await server.receiveGreeting();
-    clearTimeout(hint);
-    await server.checkNothingElseCame();
-    options.onGreeting?.(clientid);
-    await server.send(request);
-    await server.receiveAcknowledgement();
-  } finally {
-    clearTimeout(hint);
-  }
-}
-
-/** The least and the largest integer that MessagePack has: they take 64 bits. */
-const MIN_INTEGER = -(2n ** 63n);
-const MAX_INTEGER = 2n ** 64n - 1n;
-
-function encodeRequest(student: Student): Uint8Array {
-  if (typeof student.sid === "number" && !Number.isInteger(student.sid)) {
-    throw usageFault(`sid takes an integer or text, not ${student.sid}`);
-  }
+  const { hostname = DEFAULTS.hostname, port = DEFAULTS.port, onGreeting, onWaiting } = options;
   // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
   const sid = typeof student.sid === "number" ? BigInt(student.sid) : student.sid;
-  if (typeof sid === "bigint" && (sid < MIN_INTEGER || sid > MAX_INTEGER)) {
-    throw usageFault(`sid needs more than 64 bits: give it as text, not ${sid}`);
+  const request = encode({ ...student, sid });
+  let hint = NOT_CONNECTED;
+  const hintTimer = setTimeout(() => onWaiting?.(hint), HINT_MS);
+  try {
+    using conn = await Deno.connect({ hostname, port }); // `using`: closed at the end of the block.
+    hint = NOT_GREETED;
+    const server = new ServerConnection(conn);
+    const clientid = await server.receiveGreeting();
+    clearTimeout(hintTimer);
+    onGreeting?.(clientid);
+    await server.send(request);
+  } finally {
+    clearTimeout(hintTimer);
   }
-  return encode({ ...student, sid });
 }
 
 /** The client's end of a connection to the server. */
 class ServerConnection {
   readonly #framer = new Framer();
+  readonly #waiting = new Waiting();
 
-  constructor(readonly conn: Deno.TcpConn, readonly waiting: Waiting) {}
+  constructor(readonly conn: Deno.TcpConn) {}
 
   // There is no limit: the client waits until it is its turn.
-  async receiveGreeting(): Promise<number | bigint> {
+  async receiveGreeting(): Promise<number> {
     const greeting = await this.#receive("greeting");
     const clientid = readClientId(greeting.value);
-    if (clientid === undefined) throw unexpectedAnswer("greeting", greeting);
+    if (clientid === undefined) throw unexpectedAnswer(greeting);
     return clientid;
   }
 
-  // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost
-  // patience. Then its error has come with the greeting.
-  async checkNothingElseCame(): Promise<void> {
-    if (this.#framer.pending().length === 0) return;
-    this.waiting.begin("now", REST_LIMIT);
-    const what = "answer before the request";
-    throw unexpectedAnswer(what, await this.#receive(what));
-  }
-
+  // Sends the request, and receives the acknowledgement.
   async send(request: Uint8Array): Promise<void> {
-    this.waiting.begin("now", ACKNOWLEDGEMENT_LIMIT);
-    await this.waiting.until(writeAll(this.conn, request));
-  }
-
-  async receiveAcknowledgement(): Promise<void> {
+    const text = `the server has sent no whole answer in ${ANSWER_MS / 1000} s`;
+    this.#waiting.begin("now", { ms: ANSWER_MS, event: "answer", text });
+    using _clock = this.#waiting.startClock();
+    // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost
+    // patience. Then its error has come with the greeting.
+    if (this.#framer.pending().length > 0) {
+      throw unexpectedAnswer(await this.#receive("answer before the request"));
+    }
+    await this.#waiting.until(writeAll(this.conn, request));
     const answer = await this.#receive("acknowledgement");
-    if (!isAcknowledgement(answer.value)) throw unexpectedAnswer("acknowledgement", answer);
+    if (!isAcknowledgement(answer.value)) throw unexpectedAnswer(answer);
   }
 
   // The next value. `what` is its name in an error.
@@ -1180,7 +1050,7 @@ class ServerConnection {
     let arrived = this.#framer.pending();
     let message = this.#framer.next();
     while (message === undefined) {
-      const bytes = await this.waiting.until(this.#framer.read(this.conn));
+      const bytes = await this.#waiting.until(this.#framer.read(this.conn));
       if (bytes === null) {
         const text = `the server has closed without a whole ${what}: ${WHY_CLOSED}`;
         throw new Fault("answer", text);
@@ -1188,39 +1058,32 @@ class ServerConnection {
       arrived = this.#framer.pending();
       message = this.#framer.next();
     }
-    return { value: decodeMessage(message), arrived };
+    return { what, value: decodeMessage(message), arrived };
   }
 }
 
-/** A value of the server, and all bytes that had arrived with it. */
+/** A value of the server, its name in an error, and all bytes that had arrived with it. */
 interface Answer {
+  readonly what: string;
   readonly value: unknown;
   readonly arrived: Uint8Array;
 }
 
-const WHY_CLOSED =
-  "its own window says why. If it says nothing, something in between has answered " +
-  "(a container, a forwarded port): start the server with --host 0.0.0.0";
-
 // The id in a greeting; nothing if it is no greeting of the lab.
-function readClientId(value: unknown): number | bigint | undefined {
-  if (kindOf(value) !== DICT) return undefined;
-  const { clientid } = value as Record<string, unknown>;
-  if (kindOf(clientid) !== INTEGER) return undefined;
-  const id = simplify(clientid as number | bigint);
-  return id >= 0 ? id : undefined;
+function readClientId(value: unknown): number | undefined {
+  const { clientid } = Object(value); // Object() makes it safe to look into null and numbers, too.
+  return kindOf(clientid) === INTEGER && clientid >= 0 ? Number(clientid) : undefined;
 }
 
 // What is wrong with an answer, in words.
-function unexpectedAnswer(what: string, { value, arrived }: Answer): Fault {
-  const { error } = Object(value); // Object() makes it safe to look into null and numbers, too.
+function unexpectedAnswer({ what, value, arrived }: Answer): Fault {
+  const { error } = Object(value);
   if (typeof error === "string") return new Fault("answer", `the server refused: ${error}`);
-  const stranger = findStranger(arrived);
-  if (stranger) {
-    return new Fault("answer", `the server's ${what}: this looks like ${stranger.name}`);
-  }
-  const shown = `${showValue(value)} (${dump(arrived)})`;
-  return new Fault("answer", `not the lab's server: its ${what} is ${shown}`);
+  const stranger = recognize(arrived);
+  const text = stranger
+    ? `the server's ${what}: ${stranger}`
+    : `not the lab's server: its ${what} is ${toJson(value)} (${dump(arrived)})`;
+  return new Fault("answer", text);
 }
 
 // ------------------------------------------------------------------------ what is printed --
@@ -1241,27 +1104,40 @@ function dump(bytes: Uint8Array): string {
   return `${hexOf(bytes)}${bytes.length > 16 ? " ..." : ""} "${text}"`;
 }
 
+/** The names of the methods of a logger. */
+type Level = "debug" | "info" | "warn" | "error";
+
+// Writes a record: a text for people, and fields for programs, of which one is the event.
+function writeRecord(logger: Logger, level: Level, text: string, fields: object): void {
+  try {
+    logger[level](escape(text, UNSAFE), fields);
+  } catch (error) {
+    console.error(error); // A log that fails must not end the server.
+  }
+}
+
 /** Writes the records about one client. */
 class ClientLog {
   /** The client's address. */
   readonly client: string;
 
-  constructor(conn: Deno.TcpConn, readonly context: Context) {
+  constructor(conn: Deno.TcpConn, readonly logger: Logger) {
     const { hostname, port } = conn.remoteAddr;
     this.client = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
   }
 
   report(level: Level, event: string, text: string): void {
     const { client } = this;
-    this.context.log(level, `${client}: ${text}`, { event, client });
+    writeRecord(this.logger, level, `${client}: ${text}`, { event, client });
   }
 
   /** A record of the wire, to look at. `describe` is only called if the log shows it. */
   trace(describe: () => WireRecord): void {
-    if (!this.context.isTraced) return;
+    if (this.logger.levelName !== "DEBUG") return;
     const { client } = this;
     const { text, ...fields } = describe();
-    this.context.log("debug", `${client}: ${text}`, { event: "wire", client, ...fields });
+    const all = { event: "wire", client, ...fields };
+    writeRecord(this.logger, "debug", `${client}: ${text}`, all);
   }
 }
 
@@ -1280,34 +1156,19 @@ function describeRead(bytes: Bytes): WireRecord {
 }
 
 function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 1): WireRecord {
-  const shown = showValue(value) + (times > 1 ? `, ${times} times` : "");
+  const shown = toJson(value) + (times > 1 ? `, ${times} times` : "");
   const text = `${step} ${plural(bytes.length, "byte")}: ${dump(bytes)}, which is ${shown}`;
   return { text, step, bytes: bytes.length, hex: hexOf(bytes), value: shown };
 }
 
-// An error with its place in the program, in one line.
-function inspectLine(error: unknown): string {
-  return Deno.inspect(error).replace(/\n\s*/g, " ");
-}
-
-/** How many lists and dicts within each other are shown. */
-const SHOWN_DEPTH = 4;
-
-// A value that `decode` has made, in Python's style.
-function showValue(value: unknown, depth = 0): string {
-  if (value === null) return "None";
-  if (value === true) return "True";
-  if (value === false) return "False";
-  if (typeof value === "string") return quote(value);
-  if (value instanceof Uint8Array) return plural(value.length, "byte");
-  if (typeof value !== "object") return String(value);
-  const isList = Array.isArray(value);
-  if (depth === SHOWN_DEPTH) return isList ? "[...]" : "{...}";
-  if (isList) return `[${value.map((item) => showValue(item, depth + 1)).join(", ")}]`;
-  const pairs = Object.entries(Object(value)).map(([key, item]) =>
-    `${quote(key)}: ${showValue(item, depth + 1)}`
-  );
-  return `{${pairs.join(", ")}}`;
+// A value as JSON. Bytes are no JSON, and most programs would round a larger integer than a number
+// can hold: they become text.
+function toJson(value: unknown): string {
+  return JSON.stringify(value, (_key, part) => {
+    if (part instanceof Uint8Array) return plural(part.length, "byte");
+    const simple = typeof part === "bigint" ? simplify(part) : part;
+    return typeof simple === "bigint" ? String(simple) : simple;
+  });
 }
 
 // Characters that could forge a line or move the cursor: controls (Cc), separators of lines and
@@ -1317,30 +1178,24 @@ const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 // out, such as a zero-width space, and all spaces (Zs) but the ordinary one.
 const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}/gu;
 
-// Each UTF-16 unit as \uXXXX.
-function escapeUnits(text: string): string {
-  const units = Array.from({ length: text.length }, (_, i) => text.charCodeAt(i));
-  return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
-}
-
-// Text for a terminal. Letters of all scripts stay as they are. To look first is faster: hardly a
-// text has anything to escape.
-function escapeUnsafe(text: string): string {
-  return text.search(UNSAFE) < 0 ? text : text.replace(UNSAFE, escapeUnits);
-}
-
-function escapeInvisible(text: string): string {
-  return text.replace(INVISIBLE, escapeUnits);
+// Puts \uXXXX in the place of these characters. Letters of all scripts stay as they are.
+function escape(text: string, which: RegExp): string {
+  return text.replace(which, (found) => {
+    const units = Array.from({ length: found.length }, (_, i) => found.charCodeAt(i));
+    return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
+  });
 }
 
 // Text in quotes, in Python's style. Everything in it can be seen.
 function quote(text: string): string {
   const mark = text.includes("'") ? '"' : "'";
-  return mark + escapeInvisible(text) + mark;
+  return mark + escape(text, INVISIBLE) + mark;
 }
 
 const textEncoder = new TextEncoder();
 const LINE_END = "\n".charCodeAt(0);
+/** The longest line of a request, in bytes: so much a pipe of Linux takes whole or not at all. */
+const MAX_LINE_BYTES = 4096;
 
 /**
  * Writes whole lines to standard output or standard error. The whole program waits until that is
@@ -1360,21 +1215,16 @@ class LineWriter {
       // A piece is as many whole lines as fit into MAX_LINE_BYTES, but one line at the least.
       const end = bytes.lastIndexOf(LINE_END, start + MAX_LINE_BYTES - 1);
       const pieceEnd = end < start ? bytes.indexOf(LINE_END, start) : end;
-      start += this.#tryToWrite(bytes.subarray(start, pieceEnd + 1));
+      try {
+        start += this.output.writeSync(bytes.subarray(start, pieceEnd + 1));
+      } catch (error) {
+        // A pipe is full. As a rule a write waits; but some programs leave a pipe in a mode where it
+        // fails, and takes nothing of such a piece.
+        if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // Sleeps for 1 ms.
+      }
     }
     this.#isTorn = false;
-  }
-
-  // Returns how many bytes were written. A pipe can be full. As a rule the write then waits; but
-  // some programs leave a pipe in a mode where it fails, and takes nothing of a small piece.
-  #tryToWrite(piece: Uint8Array): number {
-    try {
-      return this.output.writeSync(piece);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // Sleeps for 1 ms.
-      return 0;
-    }
   }
 }
 
@@ -1383,39 +1233,30 @@ const standardError = new LineWriter(Deno.stderr);
 
 // The line of a request, as the lab has it.
 function lineOf({ student_name, github_username, sid }: Student): string {
-  return escapeUnsafe(
-    `Connected: Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`,
-  );
+  const texts = `Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`;
+  return escape(`Connected: ${texts}`, UNSAFE);
 }
 
-function printListening({ hostname, port }: Deno.NetAddr): void {
-  standardOutput.write(`Listening at ${hostname}/${port}`);
+// What prints the lab's lines on standard output: two options of `serve`.
+function createPrinter(format: LogFormat) {
+  const isText = format === "text";
+  return {
+    onListen: ({ hostname: address, port }: Deno.NetAddr) => {
+      const fields = { event: "listening", address, port, version: project.version };
+      standardOutput.write(
+        isText ? `Listening at ${address}/${port}` : toJsonLine("INFO", fields),
+      );
+    },
+    onRequests: (students: Student[], client: string) => {
+      const toLine = (student: Student) =>
+        isText ? lineOf(student) : toJsonLine("INFO", { event: "request", client, ...student });
+      standardOutput.write(students.map(toLine).join("\n"));
+    },
+  };
 }
 
-function printRequests(students: Student[]): void {
-  standardOutput.write(students.map(lineOf).join("\n"));
-}
-
-function printListeningAsJson({ hostname: address, port }: Deno.NetAddr): void {
-  const { version } = project;
-  standardOutput.write(toJson({ level: "INFO", event: "listening", address, port, version }));
-}
-
-function printRequestsAsJson(students: Student[], client: string): void {
-  const records = students.map((student) =>
-    toJson({ level: "INFO", event: "request", client, ...student })
-  );
-  standardOutput.write(records.join("\n"));
-}
-
-// An object in one line, with the time. Most readers of JSON would round an integer over 2 ** 53,
-// so such an integer becomes a string.
-function toJson(fields: object): string {
-  const text = JSON.stringify(
-    { time: new Date(), ...fields },
-    (_key, value) => typeof value === "bigint" ? String(value) : value,
-  );
-  return escapeUnsafe(text);
+function toJsonLine(level: string, fields: object): string {
+  return escape(toJson({ time: new Date(), level, ...fields }), UNSAFE);
 }
 
 // @std's own handler for the console writes to standard output, which is for the lab's lines.
@@ -1440,104 +1281,128 @@ export type LogFormat = "text" | "json";
  * ```
  */
 export function createLogger(level: LevelName = "INFO", format: LogFormat = "text"): Logger {
-  const toText = ({ levelName, msg }: LogRecord) => `${levelName} ${msg}`;
-  const toLine = ({ levelName, msg, args }: LogRecord) =>
-    toJson({ level: levelName, ...Object(args[0]), message: msg });
-  const formatter = format === "text" ? toText : toLine;
+  const formatter = ({ levelName, msg, args }: LogRecord) =>
+    format === "text"
+      ? `${levelName} ${msg}`
+      : toJsonLine(levelName, { ...Object(args[0]), message: msg });
   return new Logger("lab", level, { handlers: [new StderrHandler(level, { formatter })] });
 }
 
 // ------------------------------------------------------------------------ the command line --
 
-function usageFault(text: string): Fault {
-  return new Fault("usage", text);
-}
-
-/** What an option takes: in words, and as a test of what was typed. */
-interface Kind {
-  readonly takes: string;
-  readonly isRight: (typed: string) => boolean;
-}
-
 /** An option of the command line. */
-interface Option extends Kind {
+interface Option {
   readonly name: string;
   /** What counts if the option is not given. Without it, the option has to be given. */
   readonly preset?: string | number;
+  /** What it takes, in words. */
+  readonly takes: string;
+  /** Whether what was typed is that. */
+  readonly isRight: (typed: string) => boolean;
   readonly help: string;
 }
 
-const TEXT: Kind = { takes: "text", isRight: () => true };
+// What several options take.
+
+const TEXT = { takes: "text", isRight: () => true };
 
 // An IPv6 address has two colons or more. One colon is in front of a port.
-const HOST: Kind = {
+const HOST = {
   takes: "an address alone, such as 127.0.0.1 or ::1 (the port goes to --port)",
-  isRight: (typed) => !/^[^:]*:[^:]*$|[\s/[\]]/.test(typed) && typed.search(INVISIBLE) < 0,
+  isRight: (typed: string) => !/^[^:]*:[^:]*$|[\s/[\]]/.test(typed) && typed.search(INVISIBLE) < 0,
 };
 
-const SECONDS: Kind = {
+const SECONDS = {
   takes: "seconds from 0 to 1000000",
-  isRight: (typed) => /^[\d.]+$/.test(typed) && Number(typed) <= 1_000_000,
+  isRight: (typed: string) => /^[\d.]+$/.test(typed) && Number(typed) <= 1_000_000,
 };
 
-function integer(min: number, max: number): Kind {
+function integer(min: number, max: number) {
   return {
     takes: `an integer from ${min} to ${max}`,
-    isRight: (typed) => /^\d+$/.test(typed) && Number(typed) >= min && Number(typed) <= max,
+    isRight: (typed: string) => /^\d+$/.test(typed) && Number(typed) >= min && Number(typed) <= max,
   };
 }
 
-function oneOf(...words: string[]): Kind {
-  return {
-    takes: words.join(" or "),
-    isRight: (typed) => words.includes(typed),
-  };
+function oneOf(...words: string[]) {
+  return { takes: words.join(" or "), isRight: (typed: string) => words.includes(typed) };
+}
+
+/** What was typed for each option, or its preset: text, by the name of the option. */
+type Typed = Record<string, string>;
+
+/** What the command line can run. */
+interface Program {
+  readonly usage: string;
+  readonly options: Option[];
+  readonly run: (typed: Typed) => Promise<void>;
+  /** What an error of the system means to the person at the terminal, by the error's code. */
+  readonly errors: Record<string, (where: string, port: number) => string>;
 }
 
 // deno-fmt-ignore
-const SERVER_OPTIONS: Option[] = [
-  { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "address; with 0.0.0.0 other machines can connect, too" },
-  { name: "port", preset: DEFAULTS.port, ...integer(0, 65535), help: "TCP port, 0 for any free one" },
-  { name: "backlog", preset: DEFAULTS.backlog, ...integer(1, 65535), help: "clients that wait in the kernel's queue" },
-  { name: "request-timeout", preset: DEFAULTS.requestTimeout / 1000, ...SECONDS, help: "for a whole request" },
-  { name: "keep-alive-timeout", preset: DEFAULTS.keepAliveTimeout / 1000, ...SECONDS, help: "for silence after an answer" },
-  { name: "turn-timeout", preset: DEFAULTS.turnTimeout / 1000, ...SECONDS, help: "for the visit of one client" },
-  { name: "max-message-bytes", preset: DEFAULTS.maxMessageBytes, ...integer(64, 2 ** 20), help: "the longest request" },
-  { name: "log-level", preset: "INFO", ...oneOf("DEBUG", "INFO", "WARN", "ERROR"), help: "DEBUG shows the wire" },
-  { name: "log-format", preset: "text", ...oneOf("text", "json"), help: "text, or json: one object per line" },
-];
-// deno-fmt-ignore
-const CLIENT_OPTIONS: Option[] = [
-  { name: "student-name", ...TEXT, help: "needed, in quotes if it has spaces" },
-  { name: "github-username", ...TEXT, help: "needed" },
-  { name: "sid", ...TEXT, help: "needed, the student id" },
-  { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "the server's address" },
-  { name: "port", preset: DEFAULTS.port, ...integer(1, 65535), help: "the server's TCP port" },
-];
-
-function helpLines(options: Option[]): string {
-  const lines = options.map(({ name, preset, help }) =>
-    `  ${`--${name} ${preset ?? "TEXT"}`.padEnd(26)} ${help}`
-  );
-  return `${lines.join("\n")}\n  --help, --version`;
-}
-
-const SERVER_HELP = `Lab 3: an iterative TCP server, one client after the other; and its client.
+const SERVER: Program = {
+  usage: `Lab 3: an iterative TCP server, one client after the other; and its client.
 Usage: main.ts [options]
        main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
        main.ts client --help
 
-Options of the server and their defaults (timeouts in seconds, 0: no limit):
-${helpLines(SERVER_OPTIONS)}`;
+Options of the server and their defaults (timeouts in seconds, 0: no limit):`,
+  options: [
+    { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "address; with 0.0.0.0 other machines can connect, too" },
+    { name: "port", preset: DEFAULTS.port, ...integer(0, 65535), help: "TCP port, 0 for any free one" },
+    { name: "backlog", preset: DEFAULTS.backlog, ...integer(1, 65535), help: "clients that wait in the kernel's queue" },
+    { name: "request-timeout", preset: DEFAULTS.requestTimeout / 1000, ...SECONDS, help: "for a whole request" },
+    { name: "keep-alive-timeout", preset: DEFAULTS.keepAliveTimeout / 1000, ...SECONDS, help: "for silence after an answer" },
+    { name: "turn-timeout", preset: DEFAULTS.turnTimeout / 1000, ...SECONDS, help: "for the visit of one client" },
+    { name: "max-message-bytes", preset: DEFAULTS.maxMessageBytes, ...integer(64, 2 ** 20), help: "the longest request" },
+    { name: "log-level", preset: "INFO", ...oneOf("DEBUG", "INFO", "WARN", "ERROR"), help: "DEBUG shows the wire" },
+    { name: "log-format", preset: "text", ...oneOf("text", "json"), help: "text, or json: one object per line" },
+  ],
+  run: runServer,
+  errors: {
+    EADDRINUSE: (where) => `The port of ${where} is in use: end the other server, or choose with --port`,
+    EADDRNOTAVAIL: (where) => `${where} is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has`,
+    EACCES: (where, port) => port < 1024
+      ? `The port of ${where} needs an administrator: choose one over 1023 with --port`
+      : `The system keeps the port of ${where} for itself: choose another with --port`,
+  },
+};
 
-const CLIENT_HELP = `The client of lab 3: sends a student to the server, and waits for its answer.
+const serverHasClosed = (where: string) => `The server at ${where} has closed: ${WHY_CLOSED}`;
+
+// deno-fmt-ignore
+const CLIENT: Program = {
+  usage: `The client of lab 3: sends a student to the server, and waits for its answer.
 Usage: main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
 
-Options of the client and their defaults:
-${helpLines(CLIENT_OPTIONS)}`;
+Options of the client and their defaults:`,
+  options: [
+    { name: "student-name", ...TEXT, help: "needed, in quotes if it has spaces" },
+    { name: "github-username", ...TEXT, help: "needed" },
+    { name: "sid", ...TEXT, help: "needed, the student id" },
+    { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "the server's address" },
+    { name: "port", preset: DEFAULTS.port, ...integer(1, 65535), help: "the server's TCP port" },
+  ],
+  run: runClient,
+  errors: {
+    ECONNREFUSED: (where) => `No server at ${where}: start it first, or say with --host and --port where it is`,
+    ECONNRESET: serverHasClosed,
+    ECONNABORTED: serverHasClosed, // as Windows says it
+    EPIPE: serverHasClosed,
+  },
+};
 
-/** What was typed for each option, or its preset: text, by the name of the option. */
-type Typed = Record<string, string>;
+function helpOf({ usage, options }: Program): string {
+  const lines = options.map(({ name, preset, help }) =>
+    `  ${`--${name} ${preset ?? "TEXT"}`.padEnd(26)} ${help}`
+  );
+  return `${usage}\n${lines.join("\n")}\n  --help, --version`;
+}
+
+function usageFault(text: string): Fault {
+  return new Fault("usage", text);
+}
 
 function parseOptions(options: Option[], args: string[]): Typed {
   const names = options.map(({ name }) => name);
@@ -1553,6 +1418,8 @@ function parseOptions(options: Option[], args: string[]): Typed {
     typed[option.name] = String(given[option.name] ?? option.preset ?? "");
     checkOption(option, typed[option.name]);
   }
+  // A system may take localhost for ::1, which the lab's clients do not try.
+  if (typed.host === "localhost") typed.host = "127.0.0.1";
   return typed;
 }
 
@@ -1565,7 +1432,7 @@ function checkOption({ name, takes, isRight }: Option, typed: string): void {
 const TYPOGRAPHIC = /[\u2010-\u2015\u2212\u201c-\u201e\u00ab\u00bb]|^\u2018|\u2019$/;
 
 function describeUnknown(arg: string, before: string, names: string[]): string {
-  const shown = escapeInvisible(arg);
+  const shown = escape(arg, INVISIBLE);
   if (TYPOGRAPHIC.test(arg)) return `${shown} has a dash or quotes of a text program: type - and "`;
   if (!arg.startsWith("-")) return `Unexpected ${shown}: client comes first, spaces need quotes`;
   if (names.includes(before.slice("--".length))) {
@@ -1575,11 +1442,8 @@ function describeUnknown(arg: string, before: string, names: string[]): string {
 }
 
 /** The signals that stop the server. Windows has SIGBREAK (Ctrl-Break) in the place of SIGTERM. */
-const STOP_SIGNALS: Deno.Signal[] = [
-  "SIGINT",
-  Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM",
-  "SIGHUP",
-];
+const TERMINATION: Deno.Signal = Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM";
+const STOP_SIGNALS: Deno.Signal[] = ["SIGINT", TERMINATION, "SIGHUP"];
 /** A terminal and a task runner both send a ^C on. Within this time it is the same one, in ms. */
 const SAME_SIGNAL_MS = 100;
 
@@ -1596,10 +1460,10 @@ function stopAtSignals(stop: AbortController): void {
 
 async function runServer(typed: Typed): Promise<void> {
   const format = typed["log-format"] as LogFormat;
-  const printAddress = format === "text" ? printListening : printListeningAsJson;
+  const printer = createPrinter(format);
   const stop = new AbortController();
   const server = serve({
-    hostname: addressOf(typed.host),
+    hostname: typed.host,
     port: Number(typed.port),
     backlog: Number(typed.backlog),
     requestTimeout: Number(typed["request-timeout"]) * 1000,
@@ -1610,27 +1474,17 @@ async function runServer(typed: Typed): Promise<void> {
     signal: stop.signal,
     onListen: (addr) => {
       stopAtSignals(stop); // Not before: Deno may ask whether we may listen, and ^C must end that.
-      printAddress(addr);
+      printer.onListen(addr);
     },
-    onRequests: format === "text" ? printRequests : printRequestsAsJson,
+    onRequests: printer.onRequests,
   });
   const { clients, requests } = await server.finished;
   const text = `Served ${plural(clients, "client")} and ${plural(requests, "request")}`;
   createLogger("INFO", format).info(text, { event: "stopped" }); // whatever --log-level is
 }
 
-// A system may take localhost for ::1, which the lab's clients do not try.
-function addressOf(host: string): string {
-  return host === "localhost" ? "127.0.0.1" : host;
-}
-
-const HINTS: Record<WaitingFor, string> = {
-  connection: "Not connected yet: nobody answers at that address, or the server's queue is full",
-  greeting: "Connected, no greeting yet: is another client served?",
-};
-
 async function runClient(typed: Typed): Promise<void> {
-  const hostname = addressOf(typed.host);
+  const hostname = typed.host;
   const port = Number(typed.port);
   const student = {
     student_name: typed["student-name"],
@@ -1640,7 +1494,7 @@ async function runClient(typed: Typed): Promise<void> {
   await submit(student, {
     hostname,
     port,
-    onWaiting: (waitingFor) => console.error(HINTS[waitingFor]),
+    onWaiting: (hint) => console.error(hint),
     onGreeting: (clientid) =>
       console.log(`{'clientid': ${clientid}} has successfully connected to ${hostname}/${port}`),
   });
@@ -1653,90 +1507,43 @@ function parseStudentId(typed: string): bigint | string {
   return /^(0|-?[1-9]\d{0,17})$/.test(typed) ? BigInt(typed) : typed;
 }
 
-/** What an error of the system means to the person at the terminal, by the error's code. */
-type Explanations = Record<string, (where: string, port: number) => string>;
-
-const serverHasClosed = (where: string) => `The server at ${where} has closed: ${WHY_CLOSED}`;
-
-// deno-fmt-ignore
-const SERVER_ERRORS: Explanations = {
-  EADDRINUSE: (where) => `The port of ${where} is in use: end the other server, or choose with --port`,
-  EADDRNOTAVAIL: (where) => `${where} is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has`,
-  EACCES: (where, port) => port < 1024
-    ? `The port of ${where} needs an administrator: choose one over 1023 with --port`
-    : `The system keeps the port of ${where} for itself: choose another with --port`,
-};
-// deno-fmt-ignore
-const CLIENT_ERRORS: Explanations = {
-  ECONNREFUSED: (where) => `No server at ${where}: start it first, or say with --host and --port where it is`,
-  ECONNRESET: serverHasClosed,
-  ECONNABORTED: serverHasClosed,
-  EPIPE: serverHasClosed,
-  ETIMEDOUT: (where) => `Nobody answers at ${where}: is the server's machine on, and is --host its address?`,
-};
-
 // How the system says that nobody has this name. Windows says it in the words of each language,
 // with the same numbers.
 const NO_SUCH_NAME = /^failed to lookup address|\(os error 1100[1-4]\)$/;
 
-/** What the command line can run. */
-interface Program {
-  readonly options: Option[];
-  readonly help: string;
-  readonly run: (typed: Typed) => Promise<void>;
-  readonly errors: Explanations;
-}
-
-const SERVER: Program = {
-  options: SERVER_OPTIONS,
-  help: SERVER_HELP,
-  run: runServer,
-  errors: SERVER_ERRORS,
-};
-
-const CLIENT: Program = {
-  options: CLIENT_OPTIONS,
-  help: CLIENT_HELP,
-  run: runClient,
-  errors: CLIENT_ERRORS,
-};
-
 // Returns the exit status: 0, or 1 for a failure, or 2 for a wrong command line.
 async function execute(program: Program, args: string[]): Promise<number> {
-  if (args.includes("--help")) {
-    console.log(program.help);
-    return 0;
-  }
   let typed: Typed | undefined;
   try {
     typed = parseOptions(program.options, args);
     await program.run(typed);
     return 0;
   } catch (error) {
-    console.error(escapeUnsafe(explain(error as Error, program.errors, typed)));
+    console.error(escape(explain(error as Error, program, typed), UNSAFE));
     return error instanceof Fault && error.event === "usage" ? 2 : 1;
   }
 }
 
 // One line for the person at the terminal: what to do.
-function explain(error: Error, explanations: Explanations, typed?: Typed): string {
+function explain(error: Error, { errors }: Program, typed?: Typed): string {
   if (error instanceof Fault || typed === undefined) return error.message;
   const where = `${typed.host}/${typed.port}`;
   if (NO_SUCH_NAME.test(error.message)) {
     return `There is no machine of the name in ${where}: see --host`;
   }
-  const explanation = explanations[codeOf(error)];
+  const explanation = errors[codeOf(error)];
   return explanation ? explanation(where, Number(typed.port)) : `${where}: ${error.message}`;
 }
 
 async function main(typed: string[]): Promise<number> {
   const args = typed.filter((arg) => arg !== "--"); // `deno task` and npm may hand theirs on.
-  if (args.includes("--version")) {
-    console.log(project.version);
+  const isClient = args[0] === "client";
+  const program = isClient ? CLIENT : SERVER;
+  if (args.includes("--version") || args.includes("--help")) {
+    console.log(args.includes("--help") ? helpOf(program) : project.version);
     return 0;
   }
-  if (args[0] === "client") return await execute(CLIENT, args.slice(1));
-  return await execute(SERVER, args);
+  return await execute(program, isClient ? args.slice(1) : args);
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

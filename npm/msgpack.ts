@@ -21,7 +21,16 @@ const NO_EXTENSIONS: ExtensionCodecType<undefined> = {
 
 /** A MessagePack value as bytes; a `bigint` as an integer of 64 bits, other numbers as small as they go. */
 export function encode(value: unknown): Uint8Array<ArrayBuffer> {
+  if (typeof value === "object") Object.values(value ?? {}).forEach(checkSize);
   return encodeNpm(value, INTEGERS);
+}
+
+/** Refuses what `@std/msgpack` refuses: this `encode` would leave bits out. */
+function checkSize(value: unknown): void {
+  if (typeof value !== "bigint") return;
+  if (value < -(2n ** 63n) || value >= 2n ** 64n) {
+    throw new Error("Cannot safely encode bigint larger than 64 bits");
+  }
 }
 
 /**

@@ -54,34 +54,37 @@ const WHY_CLOSED =
   "its own window says why. If it says nothing, something in between has answered " +
   "(a container, a forwarded port): start the server with --host 0.0.0.0";
 
+/** What is said about a pickle, on either side. */
+const PICKLE_ADVICE =
+  "this looks like a Python pickle: use msgpack, or put the lab's pickle.py beside the program";
+
 const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure: string][] = [
   ["the lab's", HELLO, bytes(1), ""],
   ["integers of 64 bits", HELLO_64, bytes(0xd3, 0, 0, 0, 0, 0, 0, 0, 1), ""],
   ["unsigned ones", HELLO_64.with(10, 0xcf), bytes(0xcf, 0, 0, 0, 0, 0, 0, 0, 1), ""],
-  ["the largest id", bytes(0x81, 0xa8, "clientid", 0xcf, new Array(8).fill(255)), bytes(1), ""],
   [
     "a negative id",
     encode({ clientid: -5 }),
     bytes(),
-    "not the lab's server: its greeting is {'clientid': -5} (81 a8 63 6c 69 65 6e 74 69 64 fb \"..clientid.\")",
+    'not the lab\'s server: its greeting is {"clientid":-5} (81 a8 63 6c 69 65 6e 74 69 64 fb "..clientid.")',
   ],
   [
     "greets with None",
     bytes(0xc0),
     bytes(),
-    'not the lab\'s server: its greeting is None (c0 ".")',
+    'not the lab\'s server: its greeting is null (c0 ".")',
   ],
   [
     "greets with a list",
     encode(["clientid", 5]),
     bytes(),
-    "not the lab's server: its greeting is ['clientid', 5] (92 a8 63 6c 69 65 6e 74 69 64 05 \"..clientid.\")",
+    'not the lab\'s server: its greeting is ["clientid",5] (92 a8 63 6c 69 65 6e 74 69 64 05 "..clientid.")',
   ],
   [
     "greets with lists and dicts in each other",
     encode([[{ a: [[5]] }], [{ b: {} }]]),
     bytes(),
-    "not the lab's server: its greeting is [[{'a': [[...]]}], [{'b': {}}]] (92 91 81 a1 61 91 91 05 91 81 a1 62 80 \"....a......b.\")",
+    'not the lab\'s server: its greeting is [[{"a":[[5]]}],[{"b":{}}]] (92 91 81 a1 61 91 91 05 91 81 a1 62 80 "....a......b.")',
   ],
   [
     "acknowledges before the request",
@@ -99,13 +102,13 @@ const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure:
     "greets in pickle",
     bytes(0x80, 4, PICKLED_FRAME),
     bytes(),
-    "the server's greeting: this looks like a Python pickle",
+    `the server's greeting: ${PICKLE_ADVICE}`,
   ],
   [
     "acknowledges in pickle",
     HELLO,
     bytes(0x80, 4, "K\x01."),
-    "the server's acknowledgement: this looks like a Python pickle",
+    `the server's acknowledgement: ${PICKLE_ADVICE}`,
   ],
   [
     "a mail server",
@@ -117,19 +120,19 @@ const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure:
     "a web server",
     bytes("HTTP/1.1 400 Bad Request\r\n"),
     bytes(),
-    "the server's greeting: this looks like HTTP",
+    "the server's greeting: this looks like HTTP: use a socket and msgpack.packb(d)",
   ],
   [
     "greets with text",
     encode("hello"),
     bytes(),
-    "not the lab's server: its greeting is 'hello' (a5 68 65 6c 6c 6f \".hello\")",
+    'not the lab\'s server: its greeting is "hello" (a5 68 65 6c 6c 6f ".hello")',
   ],
   [
     "greets with a map of another kind",
     encode({ id: 5 }),
     bytes(),
-    "not the lab's server: its greeting is {'id': 5} (81 a2 69 64 05 \"..id.\")",
+    'not the lab\'s server: its greeting is {"id":5} (81 a2 69 64 05 "..id.")',
   ],
   ["greets with an error", encode({ error: "full" }), bytes(), "the server refused: full"],
   ["answers 2", HELLO, bytes(2), 'not the lab\'s server: its acknowledgement is 2 (02 ".")'],
@@ -148,11 +151,17 @@ const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure:
   ],
 ];
 
+const GREETING_START = bytes(0x81, 0xa8, "clientid").toHex();
+
+/** Whether these bytes begin with a greeting of the lab, whose id is no negative number. */
+function isGreeted(sent: Uint8Array): boolean {
+  return sent.toHex().startsWith(GREETING_START) && sent[GREETING_START.length / 2] < 0xe0;
+}
+
 table("our client against other servers", SERVERS, async (_, greeting, answer, failure) => {
   const { failure: actual, ids } = await submitTo(greeting, answer);
   assertEquals(actual, failure);
-  const id = greeting.at(-1) === 255 ? 2n ** 64n - 1n : 60644;
-  assertEquals(ids, answer.length > 0 ? [id] : []);
+  assertEquals(ids, isGreeted(greeting) ? [60644] : []);
 });
 
 table("our client sends an integer for an integer", [
@@ -204,10 +213,7 @@ runTest("our client's --sid: digits are an integer, unless they would change", a
 
 netTest("our client refuses an id of more than 64 bits, which cannot be sent", async () => {
   const error = await submit({ ...ALICE, sid: 2n ** 64n }, { port: 1 }).catch((error) => error);
-  assertEquals(
-    error.message,
-    "sid needs more than 64 bits: give it as text, not 18446744073709551616",
-  );
+  includes(error.message, "64 bits");
 });
 
 runTest("our client without a connection: a name that nobody has", async () => {
@@ -257,8 +263,8 @@ netTest("our client says after a second what it waits for, and says it once", as
   const first = await lab.visit();
   const told: string[] = [];
   const { promise: hint, resolve } = Promise.withResolvers<void>();
-  const onWaiting = (waitingFor: string) => {
-    told.push(waitingFor);
+  const onWaiting = (hint: string) => {
+    told.push(hint);
     resolve();
   };
   const start = performance.now();
@@ -270,7 +276,7 @@ netTest("our client says after a second what it waits for, and says it once", as
   await slowness(200);
   first.close();
   await submitting;
-  assertEquals(told, ["greeting"]);
+  assertEquals(told, ["Connected, no greeting yet: is another client served?"]);
 });
 
 runTest("our client waits its turn, and says so after a second", async () => {

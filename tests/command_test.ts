@@ -246,8 +246,7 @@ runTest("a program of one's own ends by itself when its server has stopped", asy
 
 /** The level DEBUG shows the first bytes of a message only. */
 const SHOWN_BYTES = 16;
-const ALICE_AS_SHOWN =
-  "{'student_name': 'Alice Brown', 'github_username': 'abrown', 'sid': 123456789}";
+const ALICE_AS_SHOWN = '{"student_name":"Alice Brown","github_username":"abrown","sid":123456789}';
 
 /** The first bytes of a message in hexadecimal, with a space between two bytes. */
 function hexAsShown(message: Uint8Array): string {
@@ -273,7 +272,7 @@ function linesOfGreeting({ name, id }: Client): string[] {
   const greeting = bytesAsShown(encode({ clientid: id }));
   return [
     `DEBUG ${name}: accepted`,
-    `DEBUG ${name}: send ${greeting}, which is {'clientid': ${id}}`,
+    `DEBUG ${name}: send ${greeting}, which is {"clientid":${id}}`,
   ];
 }
 
@@ -301,7 +300,7 @@ function linesOfFault(client: Client): string[] {
     `DEBUG ${name}: recv brought 1 byte`,
     `DEBUG ${name}: received 1 byte: 80 ".", which is {}`,
     `WARN ${name}: ${error}`,
-    `DEBUG ${name}: send ${refusal}, which is {'error': '${error}'}`,
+    `DEBUG ${name}: send ${refusal}, which is {"error":"${error}"}`,
     `DEBUG ${name}: recv brought 3 bytes`,
     `DEBUG ${name}: recv brought the end: the client sends no more`,
     `DEBUG ${name}: closed by the server`,
@@ -418,7 +417,7 @@ async function nextWireRecords(lines: Lines, count: number): Promise<Record<stri
 function stepOfGreeting({ id }: Client) {
   const greeting = encode({ clientid: id });
   const hex = hexAsShown(greeting);
-  return { step: "send", bytes: greeting.length, hex, value: `{'clientid': ${id}}` };
+  return { step: "send", bytes: greeting.length, hex, value: `{"clientid":${id}}` };
 }
 
 /** The fields of the record of a read that has brought these bytes. */
@@ -459,7 +458,7 @@ runTest("--log-format json at level DEBUG: the wire has fields", async () => {
 });
 
 runTest(
-  "the wire: an integer of 64 bits is shown as Python does, an end in mid-message once",
+  "the wire: an integer of 64 bits is shown whole, an end in mid-message once",
   async () => {
     await using server = await startServer("--log-level", "DEBUG");
     using client = await visit(server.port);
@@ -470,7 +469,7 @@ runTest(
     await client.receiveAll();
     client.close();
     const seen = await server.stderr.upTo("closed by the server");
-    includes(seen.find((line) => line.includes("received")), `'sid': ${sid}}`);
+    includes(seen.find((line) => line.includes("received")), `"sid":"${sid}"}`);
     const ends = seen.filter((line) => line.includes("recv brought the end"));
     assertEquals(ends.length, 1, seen.join("\n"));
   },
