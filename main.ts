@@ -15,9 +15,7 @@
  * sent one after the other can come in one recv, and one message can come in several. To find where
  * each message ends is called framing.
  *
- * The lab comes first: listen and accept, then what ends a visit and how the server waits, then the
- * visit of one client, from accept to close. Behind it is what the lab uses: the options, the
- * framing, the check of a request, the client, what is printed, the command line.
+ * The lab comes first: listen and accept, what ends a visit, the visit. What it uses is behind it.
  *
  * @module
  */
@@ -26,6 +24,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { BaseHandler, type LevelName } from "@std/log/base-handler";
 import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
+import { isUtf8 } from "node:buffer";
 import project from "./deno.json" with { type: "json" };
 
 export type { LevelName, Logger }; // for programs that use this module
@@ -33,7 +32,8 @@ export type { LevelName, Logger }; // for programs that use this module
 // ---------------------------------------------------------------------- listen and accept --
 
 /**
- * Starts the iterative server: one client at a time, in the order in which they came.
+ * Starts the iterative server: one client at a time, in the order in which they came. Returns the
+ * address that it listens at, and a promise that settles when it has stopped.
  *
  * ```ts
  * const server = serve({ port: 0, onRequests: (students) => console.log(students) });
@@ -43,7 +43,9 @@ export type { LevelName, Logger }; // for programs that use this module
  *
  * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
  */
-export function serve(options: ServeOptions = {}): LabServer {
+export function serve(
+  options: ServeOptions = {},
+): { addr: Deno.NetAddr; finished: Promise<Served> } {
   const context = createContext(options); // the options, and what all visits share
   const { hostname, port, backlog, onListen } = context;
   // The backlog is how many clients can wait in the kernel's queue.
@@ -64,6 +66,7 @@ export function serve(options: ServeOptions = {}): LabServer {
 const FIRST_PAUSE_MS = 5;
 /** The longest pause after a failed accept, in ms. */
 const LONGEST_PAUSE_MS = 1000;
+const STOPPING_TEXT = "The server stops: the current client has up to 5 s to finish";
 
 // Serves one client after the other, until the server is told to stop. Meanwhile the other clients
 // wait in the kernel's queue. `for await` over a listener accepts a client, runs its body, accepts
@@ -75,13 +78,19 @@ const LONGEST_PAUSE_MS = 1000;
 // - The body has thrown. Then JavaScript closes the listener before the `catch` below comes, and
 //   nobody could connect any more. So Session.run must never throw.
 async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
-  const { signal, waiting } = context;
+  const { signal, waiting, limits, logger } = context;
   const served: Served = { clients: 0, requests: 0 };
-  let session: Session | undefined; // the visit of the current client
   let pauseMs = FIRST_PAUSE_MS;
   const stop = () => {
     listener.close();
-    session?.stop(); // `?.`: only if there is a session
+    // The current client may finish. If it is silent after its answer, it is not waited for.
+    const current = waiting.limitOf("now");
+    waiting.begin("visit", limits.stopping);
+    if (current === limits.idle) {
+      waiting.begin("now", limits.stopNow);
+    } else if (current === limits.timeout || current === limits.stalled) {
+      writeRecord(logger, "info", STOPPING_TEXT, { event: "stopping" });
+    }
   };
   signal.addEventListener("abort", stop); // "abort" means: the server is told to stop, by ^C say.
   if (signal.aborted) stop(); // That was before we listened to the signal.
@@ -90,9 +99,7 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
     try {
       for await (const conn of listener) {
         pauseMs = FIRST_PAUSE_MS;
-        session = new Session(conn, context);
-        const requests = await session.run();
-        session = undefined;
+        const requests = await new Session(conn, context).run();
         if (requests > 0) served.clients++;
         served.requests += requests;
       }
@@ -103,35 +110,15 @@ async function acceptClients(listener: Deno.TcpListener, context: Context): Prom
   return served;
 }
 
-/** The system's codes for a client that was gone before its turn. EINVAL is the one of macOS. */
-const GONE = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"];
-
-// After a failed accept. Returns the pause for the next failure, in ms.
-async function recover(error: Error, pauseMs: number, { logger }: Context): Promise<number> {
-  if (GONE.includes(codeOf(error))) {
-    const text = `A client was gone before its turn: ${error.message}`;
-    writeRecord(logger, "debug", text, { event: "gone" });
-    return pauseMs;
-  }
-  // The system lacks something, such as open files. It may have it again after a while.
-  const text = `No accept, next try in ${pauseMs} ms: ${error.message}`;
-  writeRecord(logger, "error", text, { event: "accept" });
-  await delay(pauseMs);
-  return Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
-}
-
 // --------------------------------------------------------- how a visit can end, and how to wait --
 
 /** Why a visit has ended. `submit` and the command line throw it, too. */
 export class Fault extends Error {
   /** `event` names the kind, for programs; `message` tells people. */
   constructor(readonly event: string, message: string) {
-    super(message.slice(0, MAX_FAULT_LENGTH));
+    super(message.slice(0, 400)); // It may quote what a client has sent, however long that is.
   }
 }
-
-/** A message may quote what a client has sent. It is cut, so that one recv can bring all of it. */
-const MAX_FAULT_LENGTH = 400;
 
 /**
  * The ends of a visit at which the client gets no `{"error": ...}`. On the left is the event of the
@@ -146,25 +133,15 @@ const SILENT_ENDS: Record<string, Level> = {
   stalled: "warn", // the client does not read its answers
 };
 
-/** A limit on the time that the server waits for a client. */
+/** A limit on the time that the server waits for a client: what is thrown after how many ms. */
 interface Limit {
-  /** How long it is, in ms; 0 is no limit. */
-  readonly ms: number;
-  /** The event of the Fault that is thrown when it is over. */
+  readonly ms: number; // 0 is no limit
   readonly event: string;
-  /** The message of that Fault. */
   readonly text: string;
 }
 
-/** How long the current client may go on when the server is told to stop, in ms. */
-const STOPPING_MS = 5000;
-/** How long the server waits for the client to close, after it has sent an error, in ms. */
-const LINGER_MS = 1000;
-
-type Limits = ReturnType<typeof createLimits>;
-
 // deno-fmt-ignore
-function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Settings) {
+function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Required<ServeOptions>) {
   const seconds = (ms: number) => `${ms / 1000} s`;
   return {
     // For a whole request: from the accept on; for a later one, from its first byte on.
@@ -176,11 +153,11 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Setting
     // For the whole visit, which is the turn of this client.
     turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
     // For the rest of the visit, when the server is told to stop.
-    stopping: { ms: STOPPING_MS, event: "stopping", text: "the server stops" },
+    stopping: { ms: 5000, event: "stopping", text: "the server stops" },
     // In the place of `idle`, when the server is told to stop. (1 ms, since 0 is no limit.)
     stopNow: { ms: 1, event: "closed", text: "the server stops" },
     // For the client to close, after it was sent an error. #end catches this Fault and drops it.
-    linger: { ms: LINGER_MS, event: "lingered", text: "the client does not close" },
+    linger: { ms: 1000, event: "lingered", text: "the client does not close" },
   };
 }
 
@@ -190,16 +167,15 @@ type Scope = "visit" | "now";
 /** How often the clock ticks, in ms. */
 const TICK_MS = 50;
 /**
- * So many ticks are added to each limit. A limit begins between two ticks, so its first tick comes
- * too early: one more tick makes up for that. In the other one, a read can still bring what has
- * come in time.
+ * So many ticks are added to each limit: one because a limit begins between two ticks, and one in
+ * which a read can still bring what has come in time.
  */
 const SPARE_TICKS = 2;
 
 /**
  * Waits for what the other side does, with limits. `begin` says which limit is in force from now
  * on. `until` waits for an operation, such as a read, and gives its result; but if a limit is over
- * before, it throws the Fault of that limit.
+ * before, it throws the Fault of that limit. Python's recv does the same after settimeout.
  *
  * Time is counted in ticks of a timer. While the whole program is paused (by ^Z, or in a laptop
  * that sleeps) the timer does not tick, and it does not make up for it later. So the client is not
@@ -223,20 +199,21 @@ class Waiting {
     this.#deadlines.set(scope, { limit, endTick: this.#ticks + ticks });
   }
 
-  /** Whether this limit is in force for what is waited for now. */
-  isNow(limit: Limit): boolean {
-    return this.#deadlines.get("now")?.limit === limit;
+  /** From now on no limit is in force. */
+  clear(): void {
+    this.#deadlines.clear();
+  }
+
+  /** The limit that is in force for this scope. */
+  limitOf(scope: Scope): Limit | undefined {
+    return this.#deadlines.get(scope)?.limit;
   }
 
   /**
-   * Gives the result of the operation, or throws the Fault of a limit that is over before. It is
-   * like recv after settimeout in Python: you get what came, or an exception.
-   *
    * A promise is settled once: by `resolve`, which gives a result, or by `reject`, which throws.
    * All later calls do nothing. Here the operation calls one of the two when it is done. The clock
-   * has `reject` under the name #interrupt, and calls it when a limit is over. So whichever comes
-   * first ends the wait, and there can only be one wait at a time. The operation itself is not
-   * stopped, but nobody waits for it any more.
+   * has `reject` under the name #interrupt, and calls it when a limit is over. The operation itself
+   * goes on then, but nobody waits for it. There can only be one wait at a time.
    */
   async until<T>(operation: Promise<T>): Promise<T> {
     const result = await new Promise<T>((resolve, reject) => {
@@ -271,9 +248,6 @@ const ACKNOWLEDGEMENT = 1;
 /** How long the first answer waits for a client that has sent too early, in ms: see #greetAndRead. */
 const EARLY_MS = 20;
 
-/** What one read brings. `null` is the end of the stream, as b"" is in Python. */
-type Bytes = Uint8Array | null;
-
 /** The visit of one client, from accept to close. */
 class Session {
   #requests = 0; // how many were printed
@@ -284,7 +258,7 @@ class Session {
 
   constructor(readonly conn: Deno.TcpConn, readonly context: Context) {
     this.#log = new ClientLog(conn, context.logger);
-    this.#framer = new Framer(context.maxMessageBytes, context.buffer);
+    this.#framer = new Framer(context.maxMessageBytes);
   }
 
   // The steps of the lab. Returns how many requests were printed. Whatever goes wrong is thrown in
@@ -294,9 +268,8 @@ class Session {
     try {
       // The log shows this at level DEBUG alone; at other levels the function is not called.
       this.#log.trace(() => ({ step: "accepted", text: "accepted" }));
-      waiting.begin("visit", limits.turn);
+      waiting.begin("visit", signal.aborted ? limits.stopping : limits.turn);
       waiting.begin("now", limits.timeout);
-      if (signal.aborted) this.stop(); // The server was told to stop after the accept.
       let bytes = await this.#greetAndRead();
       while (bytes !== null) {
         await this.#answer(bytes);
@@ -306,90 +279,66 @@ class Session {
     } catch (error) {
       await this.#end(this.#faultOf(error)); // It never throws.
     } finally {
+      waiting.clear();
       this.conn.close();
       this.#log.trace(() => ({ step: "closed", text: "closed by the server", by: "server" }));
     }
     return this.#requests;
   }
 
-  /**
-   * The server is told to stop. A client that is silent after its answer is not waited for. In any
-   * other case, such as half a request, it has up to 5 s for the rest of its visit.
-   */
-  stop(): void {
-    const { waiting, limits } = this.context;
-    waiting.begin("visit", limits.stopping);
-    if (waiting.isNow(limits.idle)) {
-      waiting.begin("now", limits.stopNow);
-    } else if (!waiting.isNow(limits.linger)) { // Then the visit is at its end.
-      const seconds = STOPPING_MS / 1000;
-      this.#log.report("info", "stopping", `the server stops, up to ${seconds} s to finish`);
-    }
-  }
-
   // Step 1, and the first read of step 2. Most clients of the lab call recv once for each message.
   // Some of them send their request before they read the greeting. If the answer came at once, such
   // a client would get greeting and answer in one recv, and fail. So its answer is sent EARLY_MS
   // later. To find out whether the request is there already, we begin to read before we greet, and
-  // look whether the read is done before the greeting is sent.
-  async #greetAndRead(): Promise<Bytes> {
+  // look whether the read is done when the greeting is sent.
+  async #greetAndRead(): Promise<Uint8Array | null> {
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
-    let isGreeted = false;
-    let isEarly = false;
     // Both begin here, and then both are awaited together.
-    const reading = this.#framer.read(this.conn).finally(() => isEarly = !isGreeted);
+    const reading = this.#read();
     const greeting = this.#write({ clientid: this.conn.remoteAddr.port })
-      .finally(() => isGreeted = true);
-    const [bytes] = await this.context.waiting.until(Promise.all([reading, greeting]));
-    if (isEarly && bytes !== null) await delay(EARLY_MS);
-    return this.#noteRead(bytes);
+      .then(() => this.#reads > 0);
+    const [bytes, isEarly] = await this.context.waiting.until(Promise.all([reading, greeting]));
+    if (isEarly) await delay(EARLY_MS);
+    return bytes;
   }
 
   // Step 2 again: the rest of a request, or a further request.
-  async #receive(): Promise<Bytes> {
+  async #receive(): Promise<Uint8Array | null> {
     const { waiting, limits, signal } = this.context;
     const isNewRequest = this.#framer.pending().length === 0;
     // Until its first byte comes, the client is silent.
     if (isNewRequest) waiting.begin("now", signal.aborted ? limits.stopNow : limits.idle);
-    const bytes = await waiting.until(this.#framer.read(this.conn));
+    const bytes = await waiting.until(this.#read());
     if (isNewRequest) waiting.begin("now", limits.timeout);
-    return this.#noteRead(bytes);
+    return bytes;
   }
 
-  #noteRead(bytes: Bytes): Bytes {
+  // Gives what one read brings. `null` is the end of the stream, as b"" is in Python.
+  async #read(): Promise<Uint8Array | null> {
+    const bytes = await this.#framer.read(this.conn);
     if (bytes !== null) this.#reads++;
     this.#log.trace(() => describeRead(bytes));
     return bytes;
   }
 
-  // Step 3. The framer keeps what the reads bring, which can be many requests. All good ones are
-  // printed, then acknowledged. Only then comes the error about a wrong one behind them. If the
-  // wrong one is in the first read of the visit, it may come from another program, such as a
-  // browser. Then the error says so.
+  // Takes all whole requests out of what has come. The good ones are acknowledged. Only then comes
+  // the error about a wrong one behind them. If the wrong one is in the first read of the visit, it
+  // may come from another program, such as a browser. Then the error says so.
   async #answer(lastRead: Uint8Array): Promise<void> {
-    const { students, fault } = this.#takeRequests();
-    if (students.length > 0) {
-      this.#print(students);
-      await this.#acknowledge(students.length);
-    }
-    if (fault === undefined) return;
-    const stranger = this.#reads === 1 ? recognize(lastRead) : undefined;
-    throw stranger === undefined ? fault : new Fault("stranger", stranger);
-  }
-
-  // Takes all whole requests out of what has come, up to the first fault.
-  #takeRequests(): { students: Student[]; fault?: unknown } {
     const students: Student[] = [];
+    let fault: unknown;
     try {
       let message = this.#framer.next();
       while (message !== undefined) {
         students.push(this.#parse(message));
         message = this.#framer.next();
       }
-      return { students };
-    } catch (fault) {
-      return { students, fault };
+    } catch (error) {
+      const stranger = this.#reads === 1 ? recognize(lastRead) : undefined;
+      fault = stranger === undefined ? error : new Fault("stranger", stranger);
     }
+    if (students.length > 0) await this.#acknowledge(students);
+    if (fault !== undefined) throw fault;
   }
 
   #parse(message: Uint8Array<ArrayBuffer>): Student {
@@ -398,21 +347,17 @@ class Session {
     return parseRequest(message, value);
   }
 
-  // If the lines cannot be printed, the client must not be acknowledged.
-  #print(students: Student[]): void {
+  // Step 3. Requests that came together are acknowledged together, in one write.
+  async #acknowledge(students: Student[]): Promise<void> {
+    const { waiting, limits, onRequests } = this.context;
     try {
-      this.context.onRequests(students, this.#log.client);
+      onRequests(students, this.#log.client);
     } catch (error) {
-      throw bugOf(error);
+      throw bugOf(error); // What is not printed must not be acknowledged.
     }
     this.#requests += students.length;
-  }
-
-  // Requests that came together are acknowledged together, in one write.
-  async #acknowledge(count: number): Promise<void> {
-    const { waiting, limits } = this.context;
     waiting.begin("now", limits.stalled);
-    await waiting.until(this.#write(ACKNOWLEDGEMENT, count));
+    await waiting.until(this.#write(ACKNOWLEDGEMENT, students.length));
     // The next request may have begun in the same read. If so, its time runs from here; if not,
     // #receive begins `idle`.
     waiting.begin("now", limits.timeout);
@@ -420,7 +365,9 @@ class Session {
 
   // Sends a value, as often as `times` says.
   #write(value: Value, times = 1): Promise<void> {
-    const bytes = repeat(encode(value), times);
+    const one = encode(value);
+    const bytes = new Uint8Array(one.length * times);
+    for (let i = 0; i < times; i++) bytes.set(one, i * one.length);
     this.#log.trace(() => describeValue("send", bytes, value, times));
     this.#writing = writeAll(this.conn, bytes);
     return this.#writing;
@@ -449,40 +396,33 @@ class Session {
     return new Fault("reset", `${BROKEN_TEXT} (${error})`);
   }
 
-  // Logs the fault, and tells the client if it is to be told.
-  async #end(fault: Fault): Promise<void> {
-    const { event, message } = fault;
-    const level = event === "bug" ? "error" : "warn";
-    this.#log.report(SILENT_ENDS[event] ?? level, event, message);
-    if (event in SILENT_ENDS) return;
+  // Logs the fault, and sends it to the client if it is to be told. Then the server's direction of
+  // the connection is ended: the client finds the end of the stream behind the error. It can still
+  // send in its own direction. We do not close yet: if bytes of the client are unread at a close,
+  // the kernel sends a reset. At a reset the client's system may throw away what has come, with the
+  // error in it. So we read and drop what still comes, until the client closes. This is called a
+  // lingering close.
+  async #end({ event, message }: Fault): Promise<void> {
     const { waiting, limits } = this.context;
-    // From now on only `linger` counts. A limit that is over would throw at the next wait, too.
-    waiting.begin("visit", limits.linger);
+    const isBug = event === "bug";
+    this.#log.report(SILENT_ENDS[event] ?? (isBug ? "error" : "warn"), event, message);
+    if (event in SILENT_ENDS) return;
+    waiting.clear(); // Otherwise the limit that is over would throw again.
     waiting.begin("now", limits.linger);
     try {
-      await this.#tell(fault);
+      await waiting.until(this.#writing); // A limit may have interrupted it.
+      await waiting.until(
+        this.#write({ error: isBug ? "the server has failed, not you" : message }),
+      );
+      await this.conn.closeWrite();
+      const dropped = new Uint8Array(READ_BYTES);
+      let count: number | null = event === "truncated" ? null : 0; // A truncated stream has ended.
+      while (count !== null) {
+        count = await waiting.until(this.conn.read(dropped));
+        this.#log.trace(() => describeRead(count === null ? null : dropped.subarray(0, count)));
+      }
     } catch {
       // The client is gone, or it has not closed in time.
-    }
-  }
-
-  // Sends the error, and ends the server's direction of the connection: the client finds the end of
-  // the stream behind the error. It can still send in its own direction. We do not close yet: if
-  // bytes of the client are unread at a close, the kernel sends a reset. At a reset the client's
-  // system may throw away what has come, with the error in it. So we read and drop what still
-  // comes, until the client closes. This is called a lingering close.
-  //
-  // The read or write that a limit has interrupted is still under way. The write is waited for; the
-  // read takes the next bytes, which would be dropped anyway.
-  async #tell({ event, message }: Fault): Promise<void> {
-    const { buffer, waiting } = this.context;
-    await waiting.until(this.#writing);
-    await waiting.until(this.#write({ error: event === "bug" ? BUG_TEXT : message }));
-    await this.conn.closeWrite();
-    let count: number | null = event === "truncated" ? null : 0; // A truncated stream has ended.
-    while (count !== null) {
-      count = await waiting.until(this.conn.read(buffer));
-      this.#log.trace(() => describeRead(count === null ? null : buffer.subarray(0, count)));
     }
   }
 }
@@ -490,7 +430,6 @@ class Session {
 const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
   "it uses Python's pickle: put the lab's pickle.py beside it";
 const BROKEN_TEXT = "the client broke the connection: it crashed, or closed with something unread";
-const BUG_TEXT = "the server has failed, not you";
 
 // The kernel may take a part of the bytes at a time.
 async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
@@ -498,15 +437,26 @@ async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
   while (sent < bytes.length) sent += await conn.write(bytes.subarray(sent));
 }
 
+/** The system's codes for a client that was gone before its turn. EINVAL is the one of macOS. */
+const GONE = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"];
+
+// After a failed accept. Returns the pause for the next failure, in ms.
+async function recover(error: Error, pauseMs: number, { logger }: Context): Promise<number> {
+  if (GONE.includes(codeOf(error))) {
+    const text = `A client was gone before its turn: ${error.message}`;
+    writeRecord(logger, "debug", text, { event: "gone" });
+    return pauseMs;
+  }
+  // The system lacks something, such as open files. It may have it again after a while.
+  const text = `No accept, next try in ${pauseMs} ms: ${error.message}`;
+  writeRecord(logger, "error", text, { event: "accept" });
+  await delay(pauseMs);
+  return Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+}
+
 function bugOf(error: unknown): Fault {
   const shown = Deno.inspect(error).replace(/\n\s*/g, " "); // with its place in the program
   return new Fault("bug", `a fault of the server: ${shown}`);
-}
-
-function repeat(bytes: Uint8Array, times: number): Uint8Array {
-  const all = new Uint8Array(bytes.length * times);
-  for (let i = 0; i < times; i++) all.set(bytes, i * bytes.length);
-  return all;
 }
 
 // The system's code of an error, such as ECONNRESET. Errors of the program have none.
@@ -580,41 +530,19 @@ export interface Served {
   requests: number;
 }
 
-/** A running server. */
-export interface LabServer {
-  /** The address that it listens at. */
-  readonly addr: Deno.NetAddr;
-  /** Settles when the server has stopped. */
-  readonly finished: Promise<Served>;
-}
-
-/** The options of a server, each with a value. */
-type Settings = Required<ServeOptions>;
-
 /** What the visits of a server share. */
-interface Context extends Settings {
-  readonly limits: Limits;
-  /** Waits for the client that is being served. */
-  readonly waiting: Waiting;
-  /** Where received bytes are kept. There is one client at a time, so one buffer serves all. */
-  readonly buffer: Uint8Array<ArrayBuffer>;
-}
+type Context = ReturnType<typeof createContext>;
 
-function createContext(options: ServeOptions): Context {
+function createContext(options: ServeOptions) {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  const settings: Settings = {
+  const settings: Required<ServeOptions> = {
     ...DEFAULTS,
     signal: new AbortController().signal, // It never aborts.
     ...createPrinter("text"),
     logger: createLogger(),
     ...Object.fromEntries(given), // What is given takes the place of what stands above.
   };
-  return {
-    ...settings,
-    limits: createLimits(settings),
-    waiting: new Waiting(),
-    buffer: createBuffer(settings.maxMessageBytes),
-  };
+  return { ...settings, limits: createLimits(settings), waiting: new Waiting() };
 }
 
 // ----------------------------------------------------------------------------- the framing --
@@ -622,32 +550,16 @@ function createContext(options: ServeOptions): Context {
 /**
  * Finds the messages in a stream of MessagePack values. TCP keeps no boundaries: one read may bring
  * a part of a message, one message, or many. The header of a value says where it ends.
- *
- * ```ts
- * const framer = new Framer();
- * while (await framer.read(conn) !== null) {
- *   let message = framer.next();
- *   while (message !== undefined) {
- *     console.log(decode(message));
- *     message = framer.next();
- *   }
- * }
- * ```
  */
 export class Framer {
   readonly #buffer: Uint8Array<ArrayBuffer>;
   #start = 0; // where the next message begins
   #end = 0; // after the last byte that has arrived
 
-  /**
-   * A framer that takes no message of more than `maxMessageBytes`. Its buffer has room for such a
-   * message and for one read; framers that are not used at the same time can share one.
-   */
-  constructor(
-    readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes,
-    buffer: Uint8Array<ArrayBuffer> = createBuffer(maxMessageBytes),
-  ) {
-    this.#buffer = buffer;
+  /** A framer that takes no message of more than `maxMessageBytes`. */
+  constructor(readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes) {
+    // There is room for the longest message, and for one read behind what has come of it.
+    this.#buffer = new Uint8Array(maxMessageBytes + READ_BYTES);
   }
 
   /** Reads once; returns the bytes that came, or `null` at the end of the stream. */
@@ -686,11 +598,7 @@ export class Framer {
 }
 
 /** The most bytes that one read brings. */
-const READ_BYTES = 65536;
-
-function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(maxMessageBytes + READ_BYTES);
-}
+const READ_BYTES = 16384;
 
 // Returns the index after the value that begins at `start`. The bytes up to `arrivedEnd` have come.
 // If the value is not whole yet, this is the smallest index where it can end, which is over
@@ -707,113 +615,75 @@ function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number): number {
   let missing = 1; // Values that have not begun. Each takes one byte at the least.
   while (missing > 0 && at < arrivedEnd) {
     missing--;
-    const isHeaderWhole = headerEnd(bytes, at) <= arrivedEnd;
-    if (!isHeaderWhole) return headerEnd(bytes, at) + missing;
-    missing += countValues(bytes, at);
-    at = dataEnd(bytes, at);
+    const header = readHeader(bytes, at);
+    if (header.end > arrivedEnd) return header.end + missing;
+    missing += header.values;
+    at = header.dataEnd;
   }
   return at + missing;
 }
 
 /**
- * A format of the MessagePack specification. A value begins with a header: one byte, which says the
- * format, and for some formats a length field. What the length counts comes behind the header.
+ * Formats of the MessagePack specification that belong together. A value begins with a header: one
+ * byte, which says the format, and for some formats a length field. What the length counts comes
+ * behind the header.
  */
-interface Format {
-  /** The first byte; the row is for all bytes from here up to the next row. */
+interface Family {
+  /** The first byte of its first format; the others follow. */
   readonly first: number;
   /** What the length counts. A pair is two values: the key and the value of a dict. */
   readonly counts?: "text bytes" | "bytes" | "values" | "pairs";
-  /** The width of the length field in bytes. Without one, the length is in the first byte. */
-  readonly lengthBytes?: number;
-  /** How many bytes follow in any case, such as those of a number. */
-  readonly dataBytes?: number;
+  /** The width of the length field of each format. Without one, the length is in the first byte. */
+  readonly lengthBytes?: number[];
+  /** How many bytes follow in any case, such as those of a number, in each format. */
+  readonly dataBytes?: number[];
 }
 
-const FORMATS: Format[] = [
+const FAMILIES: Family[] = [
   { first: 0x00 }, // positive fixint: the value is the byte itself
   { first: 0x80, counts: "pairs" }, // fixmap: 0x83 is a dict of 3 pairs
   { first: 0x90, counts: "values" }, // fixarray: 0x92 is a list of 2 values
   { first: 0xa0, counts: "text bytes" }, // fixstr: 0xa5 is a string of 5 bytes
   { first: 0xc0 }, // nil; c1, which is never used; false and true
-  { first: 0xc4, counts: "bytes", lengthBytes: 1 }, // bin 8
-  { first: 0xc5, counts: "bytes", lengthBytes: 2 }, // bin 16
-  { first: 0xc6, counts: "bytes", lengthBytes: 4 }, // bin 32
-  { first: 0xc7, counts: "bytes", lengthBytes: 1, dataBytes: 1 }, // ext 8: with a type
-  { first: 0xc8, counts: "bytes", lengthBytes: 2, dataBytes: 1 }, // ext 16
-  { first: 0xc9, counts: "bytes", lengthBytes: 4, dataBytes: 1 }, // ext 32
-  { first: 0xca, dataBytes: 4 }, // float 32
-  { first: 0xcb, dataBytes: 8 }, // float 64
-  { first: 0xcc, dataBytes: 1 }, // uint 8
-  { first: 0xcd, dataBytes: 2 }, // uint 16
-  { first: 0xce, dataBytes: 4 }, // uint 32
-  { first: 0xcf, dataBytes: 8 }, // uint 64
-  { first: 0xd0, dataBytes: 1 }, // int 8
-  { first: 0xd1, dataBytes: 2 }, // int 16
-  { first: 0xd2, dataBytes: 4 }, // int 32
-  { first: 0xd3, dataBytes: 8 }, // int 64
-  { first: 0xd4, dataBytes: 2 }, // fixext 1: a type and 1 byte
-  { first: 0xd5, dataBytes: 3 }, // fixext 2
-  { first: 0xd6, dataBytes: 5 }, // fixext 4
-  { first: 0xd7, dataBytes: 9 }, // fixext 8
-  { first: 0xd8, dataBytes: 17 }, // fixext 16
-  { first: 0xd9, counts: "text bytes", lengthBytes: 1 }, // str 8
-  { first: 0xda, counts: "text bytes", lengthBytes: 2 }, // str 16
-  { first: 0xdb, counts: "text bytes", lengthBytes: 4 }, // str 32
-  { first: 0xdc, counts: "values", lengthBytes: 2 }, // array 16
-  { first: 0xdd, counts: "values", lengthBytes: 4 }, // array 32
-  { first: 0xde, counts: "pairs", lengthBytes: 2 }, // map 16
-  { first: 0xdf, counts: "pairs", lengthBytes: 4 }, // map 32
+  { first: 0xc4, counts: "bytes", lengthBytes: [1, 2, 4] }, // bin 8, bin 16, bin 32
+  { first: 0xc7, counts: "bytes", lengthBytes: [1, 2, 4], dataBytes: [1, 1, 1] }, // ext: with a type
+  { first: 0xca, dataBytes: [4, 8] }, // float 32, float 64
+  { first: 0xcc, dataBytes: [1, 2, 4, 8] }, // uint 8 to uint 64
+  { first: 0xd0, dataBytes: [1, 2, 4, 8] }, // int 8 to int 64
+  { first: 0xd4, dataBytes: [2, 3, 5, 9, 17] }, // fixext: a type, and 1, 2, 4, 8 or 16 bytes
+  { first: 0xd9, counts: "text bytes", lengthBytes: [1, 2, 4] }, // str 8, str 16, str 32
+  { first: 0xdc, counts: "values", lengthBytes: [2, 4] }, // array 16, array 32
+  { first: 0xde, counts: "pairs", lengthBytes: [2, 4] }, // map 16, map 32
   { first: 0xe0 }, // negative fixint: the value is in the byte itself
 ];
 
-/** The format of a value, by its first byte: FORMATS with a row for each of the 256 bytes. */
-const FORMAT_OF: { counts: string; first: number; lengthBytes: number; dataBytes: number }[] = [];
+/** The family of a value, by its first byte. */
+const FAMILY_OF: Family[] = [];
 for (let byte = 0; byte < 256; byte++) {
-  const format = FORMATS.findLast(({ first }) => first <= byte) ?? FORMATS[0];
-  FORMAT_OF.push({ counts: "", lengthBytes: 0, dataBytes: 0, ...format });
+  FAMILY_OF.push(FAMILIES.findLast(({ first }) => first <= byte) ?? FAMILIES[0]);
 }
 
-// The index after the header of the value that begins at `at`.
-function headerEnd(bytes: Uint8Array, at: number): number {
-  return at + 1 + FORMAT_OF[bytes[at]].lengthBytes;
-}
-
-// The length in the header of the value that begins at `at`.
-function readLength(bytes: Uint8Array, at: number): number {
-  const { first, lengthBytes } = FORMAT_OF[bytes[at]];
-  if (lengthBytes === 0) return bytes[at] - first;
-  let length = 0;
-  for (let i = 1; i <= lengthBytes; i++) length = length * 256 + bytes[at + i];
-  return length;
-}
-
-// The index after the header and the bytes that belong to it. Those of a list or dict are the
-// values in it, which have headers of their own.
-function dataEnd(bytes: Uint8Array, at: number): number {
-  const { counts, dataBytes } = FORMAT_OF[bytes[at]];
-  const isCounted = counts === "text bytes" || counts === "bytes";
-  return headerEnd(bytes, at) + dataBytes + (isCounted ? readLength(bytes, at) : 0);
-}
-
-// How many values are in the list or dict that begins at `at`.
-function countValues(bytes: Uint8Array, at: number): number {
-  const { counts } = FORMAT_OF[bytes[at]];
-  if (counts === "values") return readLength(bytes, at);
-  if (counts === "pairs") return readLength(bytes, at) * 2;
-  return 0;
+// Reads the header of the value that begins at `at`. `end` is the index after it, and `dataEnd` the
+// index after the bytes that belong to it. `values` is how many values follow: those in a list or
+// dict, which have headers of their own.
+function readHeader(bytes: Uint8Array, at: number) {
+  const { first, counts, lengthBytes, dataBytes } = FAMILY_OF[bytes[at]];
+  const index = bytes[at] - first;
+  const end = at + 1 + (lengthBytes?.[index] ?? 0);
+  let length = lengthBytes === undefined ? index : 0;
+  for (let i = at + 1; i < end; i++) length = length * 256 + bytes[i];
+  const isText = counts === "text bytes";
+  const header = { isText, end, dataEnd: end + (dataBytes?.[index] ?? 0), values: 0 };
+  if (isText || counts === "bytes") header.dataEnd += length;
+  if (counts === "values") header.values = length;
+  if (counts === "pairs") header.values = length * 2;
+  return header;
 }
 
 // ---------------------------------------------------------------------------- one request --
 
 /** A MessagePack value that `encode` takes. */
 type Value = Parameters<typeof encode>[0];
-
-// Names of kinds, in Python's words, since most clients are in Python.
-const INTEGER = "an integer";
-const STRING = "a string";
-const BYTES = "bytes";
-const DICT = "a dict";
 
 const EXPECTED = "expected a dict with the keys student_name, github_username and sid";
 const HOW_TO_PACK = "send msgpack.packb(d), where d is a dict with the three keys";
@@ -830,32 +700,23 @@ function decodeMessage(message: Uint8Array<ArrayBuffer>): unknown {
   }
 }
 
-const strictDecoder = new TextDecoder("utf-8", { fatal: true });
-
 // Refuses a text that is not UTF-8. An old msgpack packs bytes as a string, such as those of
 // .encode("latin-1"). `decode` would put other characters in their place, and nobody would see it.
 function checkTexts(message: Uint8Array): void {
   let at = 0;
   while (at < message.length) {
-    const end = dataEnd(message, at);
-    if (FORMAT_OF[message[at]].counts === "text bytes") {
-      checkUtf8(message.subarray(headerEnd(message, at), end));
+    const { end, dataEnd, isText } = readHeader(message, at);
+    const text = message.subarray(end, dataEnd);
+    if (isText && !isUtf8(text)) {
+      throw new Fault("refused", `a text is not UTF-8, ${NO_ENCODE}: ${dump(text)}`);
     }
-    at = end;
-  }
-}
-
-function checkUtf8(text: Uint8Array): void {
-  try {
-    strictDecoder.decode(text);
-  } catch {
-    throw new Fault("refused", `a text is not UTF-8, ${NO_ENCODE}: ${dump(text)}`);
+    at = dataEnd;
   }
 }
 
 // Takes the value of a message for a request, or throws a Fault that says what is wrong with it.
 function parseRequest(message: Uint8Array, value: unknown): Student {
-  if (kindOf(value) !== DICT) throw notADict(message, value);
+  if (kindOf(value) !== "a dict") throw notADict(message, value);
   const fields = value as Record<string, unknown>;
   const student = {
     student_name: readText(fields, "student_name"),
@@ -872,18 +733,15 @@ function notADict(message: Uint8Array, value: unknown): Fault {
   const kind = kindOf(value);
   // In MessagePack the first byte of plain text is a number: "A" is 65. So is the first byte of a
   // length that is sent in front of the request.
-  const what = kind === INTEGER ? "a number, a length or plain text" : kind;
-  let advice = `${HOW_TO_PACK}, packed once and alone`;
-  if (isAcknowledgement(value)) {
-    advice = "this is the server's acknowledgement, which must not be sent back";
-  } else if (kind === STRING || kind === BYTES) { // such as packb(json.dumps(d))
-    advice = recognize(message.subarray(headerEnd(message, 0))) ?? advice;
-  }
+  const what = kind === "an integer" ? "a number, a length or plain text" : kind;
+  const advice = isAcknowledgement(value)
+    ? "this is the server's acknowledgement, which must not be sent back"
+    : `${HOW_TO_PACK}, packed once and alone`;
   return new Fault("not-a-map", `${EXPECTED}, but ${what} came: ${advice} (${dump(message)})`);
 }
 
 function isAcknowledgement(value: unknown): boolean {
-  return kindOf(value) === INTEGER && Number(value) === ACKNOWLEDGEMENT;
+  return kindOf(value) === "an integer" && Number(value) === ACKNOWLEDGEMENT;
 }
 
 function readField(fields: Record<string, unknown>, key: string): unknown {
@@ -892,17 +750,14 @@ function readField(fields: Record<string, unknown>, key: string): unknown {
   throw new Fault("refused", `${key} is missing, the dict has: ${keys}`);
 }
 
-/** A character that can be seen: no space, none of the kind C, none that a font leaves out. */
-const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
-
-function readText(fields: Record<string, unknown>, key: string, wanted = STRING): string {
+function readText(fields: Record<string, unknown>, key: string, wanted = "a string"): string {
   const value = readField(fields, key);
   if (typeof value !== "string") {
     const kind = kindOf(value);
-    const advice = kind === BYTES ? `: ${NO_ENCODE} and b''` : "";
+    const advice = kind === "bytes" ? `: ${NO_ENCODE} and b''` : "";
     throw new Fault("refused", `${key} must be ${wanted}, but it is ${kind}${advice}`);
   }
-  if (!VISIBLE.test(value)) {
+  if (value.replace(INVISIBLE, "").trim() === "") {
     throw new Fault("refused", `${key} is empty: nothing can be seen in ${quote(value)}`);
   }
   return value;
@@ -910,8 +765,8 @@ function readText(fields: Record<string, unknown>, key: string, wanted = STRING)
 
 function readId(fields: Record<string, unknown>, key: string): number | bigint | string {
   const value = readField(fields, key);
-  if (kindOf(value) === INTEGER) return simplify(value as number | bigint);
-  return readText(fields, key, `${INTEGER} or ${STRING}`);
+  if (kindOf(value) === "an integer") return simplify(value as number | bigint);
+  return readText(fields, key, "an integer or a string");
 }
 
 // `decode` makes a bigint of an integer of 64 bits, however small it is. A number is exact as far
@@ -921,28 +776,24 @@ function simplify(integer: number | bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : integer;
 }
 
-// The kind of a value that `decode` has made. JavaScript packs an integer of more than 32 bits as a
-// float, so a whole float is an integer, too.
-function kindOf(value: unknown): string {
+// The kind of a value that `decode` has made, in Python's words. JavaScript packs an integer of
+// more than 32 bits as a float, so a whole float is an integer, too.
+function kindOf(value: unknown) {
   if (value === null) return "None";
   if (typeof value === "boolean") return "a bool";
-  if (typeof value === "string") return STRING;
-  if (typeof value === "bigint" || Number.isSafeInteger(value)) return INTEGER;
+  if (typeof value === "string") return "a string";
+  if (typeof value === "bigint" || Number.isSafeInteger(value)) return "an integer";
   if (typeof value === "number") return "a float";
-  if (value instanceof Uint8Array) return BYTES;
-  return Array.isArray(value) ? "a list" : DICT;
+  if (value instanceof Uint8Array) return "bytes";
+  return Array.isArray(value) ? "a list" : "a dict";
 }
 
-/** Data of another program that clients send by mistake. */
-interface Stranger {
-  /** How it begins; each character is one byte. `\cB` is the byte 02, `\cE` is 05, and so on. */
-  readonly begins: RegExp;
-  /** Its name, and what to do instead. */
-  readonly text: string;
-}
-
+/**
+ * Data of other programs that clients send by mistake: how it begins, its name, and what to do
+ * instead. Each character is one byte; `\cB` is the byte 02, `\cE` is 05, and so on.
+ */
 // deno-fmt-ignore
-const STRANGERS: Stranger[] = [
+const STRANGERS = [
   { begins: /^\x80[\cB-\cE]/, text: "a Python pickle: use msgpack, or put the lab's pickle.py beside the program" },
   { begins: /^\s*[[{(]\s*'/, text: `the text of a Python dict: ${HOW_TO_PACK}, not str() or repr()` },
   { begins: /^\s*[[{"][\s\w"{[\]}-]/, text: `JSON text: ${HOW_TO_PACK}, not json.dumps()` },
@@ -972,15 +823,19 @@ export interface SubmitOptions {
 
 /** How long our client waits before it says what it waits for, in ms. */
 const HINT_MS = 1000;
-/** How long our client waits for an answer, in ms. */
-const ANSWER_MS = 10_000;
-
 const NOT_CONNECTED =
   "Not connected yet: nobody answers at that address, or the server's queue is full";
 const NOT_GREETED = "Connected, no greeting yet: is another client served?";
 const WHY_CLOSED =
   "its own window says why. If it says nothing, something in between has answered " +
   "(a container, a forwarded port): start the server with --host 0.0.0.0";
+
+/** How long the server may take to answer a request. */
+const ANSWER_LIMIT: Limit = {
+  ms: 10_000,
+  event: "answer",
+  text: "the server has sent no whole answer in 10 s",
+};
 
 /**
  * The lab's client: waits until it is its turn and the server greets, sends the student, and
@@ -990,10 +845,9 @@ const WHY_CLOSED =
  * await submit({ student_name: "Alice Brown", github_username: "abrown", sid: 123456789 });
  * ```
  *
- * @throws {Fault} When the server refuses, closes, is not the lab's, or does not acknowledge in 10
- * s.
- * @throws {Error} What Deno throws when there is no connection, or when it breaks; and what `encode`
- * throws for a `sid` that is no integer of 64 bits.
+ * @throws {Fault} When the server refuses, closes, is not the lab's, or is silent for 10 s.
+ * @throws {Error} When there is no connection, when it breaks, or when `sid` is no integer of 64
+ * bits.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
   const { hostname = DEFAULTS.hostname, port = DEFAULTS.port, onGreeting, onWaiting } = options;
@@ -1005,85 +859,64 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
   try {
     using conn = await Deno.connect({ hostname, port }); // `using`: closed at the end of the block.
     hint = NOT_GREETED;
-    const server = new ServerConnection(conn);
-    const clientid = await server.receiveGreeting();
+    const framer = new Framer();
+    const greeting = await receive(conn, framer, "greeting", isGreeting);
     clearTimeout(hintTimer);
-    onGreeting?.(clientid);
-    await server.send(request);
+    onGreeting?.(Number(Object(greeting).clientid));
+    const waiting = new Waiting();
+    using _clock = waiting.startClock();
+    waiting.begin("now", ANSWER_LIMIT);
+    await waiting.until(exchange(conn, framer, request));
   } finally {
     clearTimeout(hintTimer);
   }
 }
 
-/** The client's end of a connection to the server. */
-class ServerConnection {
-  readonly #framer = new Framer();
-  readonly #waiting = new Waiting();
-
-  constructor(readonly conn: Deno.TcpConn) {}
-
-  // There is no limit: the client waits until it is its turn.
-  async receiveGreeting(): Promise<number> {
-    const greeting = await this.#receive("greeting");
-    const clientid = readClientId(greeting.value);
-    if (clientid === undefined) throw unexpectedAnswer(greeting);
-    return clientid;
+// Sends the request, and receives the acknowledgement.
+async function exchange(conn: Deno.TcpConn, framer: Framer, request: Uint8Array): Promise<void> {
+  // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost
+  // patience. Then its error has come with the greeting.
+  if (framer.pending().length > 0) {
+    await receive(conn, framer, "answer before the request", () => false);
   }
-
-  // Sends the request, and receives the acknowledgement.
-  async send(request: Uint8Array): Promise<void> {
-    const text = `the server has sent no whole answer in ${ANSWER_MS / 1000} s`;
-    this.#waiting.begin("now", { ms: ANSWER_MS, event: "answer", text });
-    using _clock = this.#waiting.startClock();
-    // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost
-    // patience. Then its error has come with the greeting.
-    if (this.#framer.pending().length > 0) {
-      throw unexpectedAnswer(await this.#receive("answer before the request"));
-    }
-    await this.#waiting.until(writeAll(this.conn, request));
-    const answer = await this.#receive("acknowledgement");
-    if (!isAcknowledgement(answer.value)) throw unexpectedAnswer(answer);
-  }
-
-  // The next value. `what` is its name in an error.
-  async #receive(what: string): Promise<Answer> {
-    let arrived = this.#framer.pending();
-    let message = this.#framer.next();
-    while (message === undefined) {
-      const bytes = await this.#waiting.until(this.#framer.read(this.conn));
-      if (bytes === null) {
-        const text = `the server has closed without a whole ${what}: ${WHY_CLOSED}`;
-        throw new Fault("answer", text);
-      }
-      arrived = this.#framer.pending();
-      message = this.#framer.next();
-    }
-    return { what, value: decodeMessage(message), arrived };
-  }
+  await writeAll(conn, request);
+  await receive(conn, framer, "acknowledgement", isAcknowledgement);
 }
 
-/** A value of the server, its name in an error, and all bytes that had arrived with it. */
-interface Answer {
-  readonly what: string;
-  readonly value: unknown;
-  readonly arrived: Uint8Array;
-}
-
-// The id in a greeting; nothing if it is no greeting of the lab.
-function readClientId(value: unknown): number | undefined {
+function isGreeting(value: unknown): boolean {
   const { clientid } = Object(value); // Object() makes it safe to look into null and numbers, too.
-  return kindOf(clientid) === INTEGER && clientid >= 0 ? Number(clientid) : undefined;
+  return kindOf(clientid) === "an integer" && clientid >= 0;
 }
 
-// What is wrong with an answer, in words.
-function unexpectedAnswer({ what, value, arrived }: Answer): Fault {
+// Returns the next value of the server. `what` is its name in an error.
+async function receive(
+  conn: Deno.TcpConn,
+  framer: Framer,
+  what: string,
+  isExpected: (value: unknown) => boolean,
+): Promise<unknown> {
+  let arrived = framer.pending();
+  let message = framer.next();
+  while (message === undefined) {
+    if (await framer.read(conn) === null) {
+      const text = `the server has closed without a whole ${what}: ${WHY_CLOSED}`;
+      throw new Fault("answer", text);
+    }
+    arrived = framer.pending();
+    message = framer.next();
+  }
+  const value = decodeMessage(message);
+  if (!isExpected(value)) throw new Fault("answer", describeUnexpected(what, value, arrived));
+  return value;
+}
+
+// `arrived` may say more than the value: a pickle begins with the byte 80, which is an empty dict.
+function describeUnexpected(what: string, value: unknown, arrived: Uint8Array): string {
   const { error } = Object(value);
-  if (typeof error === "string") return new Fault("answer", `the server refused: ${error}`);
+  if (typeof error === "string") return `the server refused: ${error}`;
   const stranger = recognize(arrived);
-  const text = stranger
-    ? `the server's ${what}: ${stranger}`
-    : `not the lab's server: its ${what} is ${toJson(value)} (${dump(arrived)})`;
-  return new Fault("answer", text);
+  if (stranger !== undefined) return `the server's ${what}: ${stranger}`;
+  return `not the lab's server: its ${what} is ${toJson(value)} (${dump(arrived)})`;
 }
 
 // ------------------------------------------------------------------------ what is printed --
@@ -1126,28 +959,20 @@ class ClientLog {
     this.client = hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
   }
 
-  report(level: Level, event: string, text: string): void {
+  report(level: Level, event: string, text: string, fields = {}): void {
     const { client } = this;
-    writeRecord(this.logger, level, `${client}: ${text}`, { event, client });
+    writeRecord(this.logger, level, `${client}: ${text}`, { event, client, ...fields });
   }
 
   /** A record of the wire, to look at. `describe` is only called if the log shows it. */
-  trace(describe: () => WireRecord): void {
+  trace(describe: () => { text: string }): void {
     if (this.logger.levelName !== "DEBUG") return;
-    const { client } = this;
     const { text, ...fields } = describe();
-    const all = { event: "wire", client, ...fields };
-    writeRecord(this.logger, "debug", `${client}: ${text}`, all);
+    this.report("debug", "wire", text, fields);
   }
 }
 
-/** A record of the wire: a text for people, and fields for programs. */
-interface WireRecord {
-  readonly text: string;
-  readonly [field: string]: unknown;
-}
-
-function describeRead(bytes: Bytes): WireRecord {
+function describeRead(bytes: Uint8Array | null) {
   if (bytes === null) {
     return { text: "recv brought the end: the client sends no more", step: "closed", by: "client" };
   }
@@ -1155,7 +980,7 @@ function describeRead(bytes: Bytes): WireRecord {
   return { text, step: "recv", bytes: bytes.length, hex: hexOf(bytes) };
 }
 
-function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 1): WireRecord {
+function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 1) {
   const shown = toJson(value) + (times > 1 ? `, ${times} times` : "");
   const text = `${step} ${plural(bytes.length, "byte")}: ${dump(bytes)}, which is ${shown}`;
   return { text, step, bytes: bytes.length, hex: hexOf(bytes), value: shown };
@@ -1164,11 +989,12 @@ function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 
 // A value as JSON. Bytes are no JSON, and most programs would round a larger integer than a number
 // can hold: they become text.
 function toJson(value: unknown): string {
-  return JSON.stringify(value, (_key, part) => {
+  const json = JSON.stringify(value, (_key, part) => {
     if (part instanceof Uint8Array) return plural(part.length, "byte");
     const simple = typeof part === "bigint" ? simplify(part) : part;
     return typeof simple === "bigint" ? String(simple) : simple;
   });
+  return escape(json, UNSAFE);
 }
 
 // Characters that could forge a line or move the cursor: controls (Cc), separators of lines and
@@ -1180,10 +1006,8 @@ const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?!
 
 // Puts \uXXXX in the place of these characters. Letters of all scripts stay as they are.
 function escape(text: string, which: RegExp): string {
-  return text.replace(which, (found) => {
-    const units = Array.from({ length: found.length }, (_, i) => found.charCodeAt(i));
-    return units.map((unit) => `\\u${unit.toString(16).padStart(4, "0")}`).join("");
-  });
+  const toCode = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return text.replace(which, (found) => found.split("").map(toCode).join(""));
 }
 
 // Text in quotes, in Python's style. Everything in it can be seen.
@@ -1193,9 +1017,9 @@ function quote(text: string): string {
 }
 
 const textEncoder = new TextEncoder();
-const LINE_END = "\n".charCodeAt(0);
 /** The longest line of a request, in bytes: so much a pipe of Linux takes whole or not at all. */
 const MAX_LINE_BYTES = 4096;
+const LINE_END = "\n".charCodeAt(0);
 
 /**
  * Writes whole lines to standard output or standard error. The whole program waits until that is
@@ -1232,31 +1056,30 @@ const standardOutput = new LineWriter(Deno.stdout);
 const standardError = new LineWriter(Deno.stderr);
 
 // The line of a request, as the lab has it.
-function lineOf({ student_name, github_username, sid }: Student): string {
-  const texts = `Student: ${student_name}, Github Username: ${github_username}, sid: ${sid}`;
-  return escape(`Connected: ${texts}`, UNSAFE);
+function lineOf({ student_name: name, github_username: user, sid }: Student): string {
+  return escape(`Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`, UNSAFE);
 }
 
 // What prints the lab's lines on standard output: two options of `serve`.
 function createPrinter(format: LogFormat) {
-  const isText = format === "text";
   return {
     onListen: ({ hostname: address, port }: Deno.NetAddr) => {
       const fields = { event: "listening", address, port, version: project.version };
-      standardOutput.write(
-        isText ? `Listening at ${address}/${port}` : toJsonLine("INFO", fields),
-      );
+      const text = `Listening at ${address}/${port}`;
+      standardOutput.write(formatLine(format, text, "INFO", fields));
     },
     onRequests: (students: Student[], client: string) => {
-      const toLine = (student: Student) =>
-        isText ? lineOf(student) : toJsonLine("INFO", { event: "request", client, ...student });
-      standardOutput.write(students.map(toLine).join("\n"));
+      const lines = students.map((student) =>
+        formatLine(format, lineOf(student), "INFO", { event: "request", client, ...student })
+      );
+      standardOutput.write(lines.join("\n"));
     },
   };
 }
 
-function toJsonLine(level: string, fields: object): string {
-  return escape(toJson({ time: new Date(), level, ...fields }), UNSAFE);
+// A line of text for people, or of JSON for programs.
+function formatLine(format: LogFormat, text: string, level: string, fields: object): string {
+  return format === "text" ? text : toJson({ time: new Date(), level, ...fields });
 }
 
 // @std's own handler for the console writes to standard output, which is for the lab's lines.
@@ -1273,18 +1096,10 @@ class StderrHandler extends BaseHandler {
 /** How the log and the lines on standard output are written. */
 export type LogFormat = "text" | "json";
 
-/**
- * A logger that writes to standard error what is of this level or above, a line for each record.
- *
- * ```ts
- * serve({ logger: createLogger("DEBUG", "json") });
- * ```
- */
+/** A logger that writes to standard error what is of this level or above, a line for each record. */
 export function createLogger(level: LevelName = "INFO", format: LogFormat = "text"): Logger {
-  const formatter = ({ levelName, msg, args }: LogRecord) =>
-    format === "text"
-      ? `${levelName} ${msg}`
-      : toJsonLine(levelName, { ...Object(args[0]), message: msg });
+  const formatter = ({ levelName, msg: message, args }: LogRecord) =>
+    formatLine(format, `${levelName} ${message}`, levelName, { ...Object(args[0]), message });
   return new Logger("lab", level, { handlers: [new StderrHandler(level, { formatter })] });
 }
 
@@ -1301,8 +1116,6 @@ interface Option {
   readonly isRight: (typed: string) => boolean;
   readonly help: string;
 }
-
-// What several options take.
 
 const TEXT = { takes: "text", isRight: () => true };
 
@@ -1328,117 +1141,80 @@ function oneOf(...words: string[]) {
   return { takes: words.join(" or "), isRight: (typed: string) => words.includes(typed) };
 }
 
-/** What was typed for each option, or its preset: text, by the name of the option. */
-type Typed = Record<string, string>;
-
-/** What the command line can run. */
-interface Program {
-  readonly usage: string;
-  readonly options: Option[];
-  readonly run: (typed: Typed) => Promise<void>;
-  /** What an error of the system means to the person at the terminal, by the error's code. */
-  readonly errors: Record<string, (where: string, port: number) => string>;
-}
+// deno-fmt-ignore
+const SERVER_OPTIONS: Option[] = [
+  { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "address; with 0.0.0.0 other machines can connect, too" },
+  { name: "port", preset: DEFAULTS.port, ...integer(0, 65535), help: "TCP port, 0 for any free one" },
+  { name: "backlog", preset: DEFAULTS.backlog, ...integer(1, 65535), help: "clients that wait in the kernel's queue" },
+  { name: "request-timeout", preset: DEFAULTS.requestTimeout / 1000, ...SECONDS, help: "for a whole request" },
+  { name: "keep-alive-timeout", preset: DEFAULTS.keepAliveTimeout / 1000, ...SECONDS, help: "for silence after an answer" },
+  { name: "turn-timeout", preset: DEFAULTS.turnTimeout / 1000, ...SECONDS, help: "for the visit of one client" },
+  { name: "max-message-bytes", preset: DEFAULTS.maxMessageBytes, ...integer(64, 2 ** 20), help: "the longest request" },
+  { name: "log-level", preset: "INFO", ...oneOf("DEBUG", "INFO", "WARN", "ERROR"), help: "DEBUG shows the wire" },
+  { name: "log-format", preset: "text", ...oneOf("text", "json"), help: "text, or json: one object per line" },
+];
 
 // deno-fmt-ignore
-const SERVER: Program = {
-  usage: `Lab 3: an iterative TCP server, one client after the other; and its client.
+const CLIENT_OPTIONS: Option[] = [
+  { name: "student-name", ...TEXT, help: "needed, in quotes if it has spaces" },
+  { name: "github-username", ...TEXT, help: "needed" },
+  { name: "sid", ...TEXT, help: "needed, the student id" },
+  { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "the server's address" },
+  { name: "port", preset: DEFAULTS.port, ...integer(1, 65535), help: "the server's TCP port" },
+];
+
+const SERVER_USAGE = `Lab 3: an iterative TCP server, one client after the other; and its client.
 Usage: main.ts [options]
        main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
        main.ts client --help
 
-Options of the server and their defaults (timeouts in seconds, 0: no limit):`,
-  options: [
-    { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "address; with 0.0.0.0 other machines can connect, too" },
-    { name: "port", preset: DEFAULTS.port, ...integer(0, 65535), help: "TCP port, 0 for any free one" },
-    { name: "backlog", preset: DEFAULTS.backlog, ...integer(1, 65535), help: "clients that wait in the kernel's queue" },
-    { name: "request-timeout", preset: DEFAULTS.requestTimeout / 1000, ...SECONDS, help: "for a whole request" },
-    { name: "keep-alive-timeout", preset: DEFAULTS.keepAliveTimeout / 1000, ...SECONDS, help: "for silence after an answer" },
-    { name: "turn-timeout", preset: DEFAULTS.turnTimeout / 1000, ...SECONDS, help: "for the visit of one client" },
-    { name: "max-message-bytes", preset: DEFAULTS.maxMessageBytes, ...integer(64, 2 ** 20), help: "the longest request" },
-    { name: "log-level", preset: "INFO", ...oneOf("DEBUG", "INFO", "WARN", "ERROR"), help: "DEBUG shows the wire" },
-    { name: "log-format", preset: "text", ...oneOf("text", "json"), help: "text, or json: one object per line" },
-  ],
-  run: runServer,
-  errors: {
-    EADDRINUSE: (where) => `The port of ${where} is in use: end the other server, or choose with --port`,
-    EADDRNOTAVAIL: (where) => `${where} is not this machine's address: --host 127.0.0.1, or 0.0.0.0 for all it has`,
-    EACCES: (where, port) => port < 1024
-      ? `The port of ${where} needs an administrator: choose one over 1023 with --port`
-      : `The system keeps the port of ${where} for itself: choose another with --port`,
-  },
-};
+Options of the server and their defaults (timeouts in seconds, 0: no limit):`;
 
-const serverHasClosed = (where: string) => `The server at ${where} has closed: ${WHY_CLOSED}`;
-
-// deno-fmt-ignore
-const CLIENT: Program = {
-  usage: `The client of lab 3: sends a student to the server, and waits for its answer.
+const CLIENT_USAGE = `The client of lab 3: sends a student to the server, and waits for its answer.
 Usage: main.ts client --student-name "Alice Brown" --github-username abrown --sid 123456789
 
-Options of the client and their defaults:`,
-  options: [
-    { name: "student-name", ...TEXT, help: "needed, in quotes if it has spaces" },
-    { name: "github-username", ...TEXT, help: "needed" },
-    { name: "sid", ...TEXT, help: "needed, the student id" },
-    { name: "host", preset: DEFAULTS.hostname, ...HOST, help: "the server's address" },
-    { name: "port", preset: DEFAULTS.port, ...integer(1, 65535), help: "the server's TCP port" },
-  ],
-  run: runClient,
-  errors: {
-    ECONNREFUSED: (where) => `No server at ${where}: start it first, or say with --host and --port where it is`,
-    ECONNRESET: serverHasClosed,
-    ECONNABORTED: serverHasClosed, // as Windows says it
-    EPIPE: serverHasClosed,
-  },
-};
+Options of the client and their defaults:`;
 
-function helpOf({ usage, options }: Program): string {
+function helpOf(usage: string, options: Option[]): string {
   const lines = options.map(({ name, preset, help }) =>
     `  ${`--${name} ${preset ?? "TEXT"}`.padEnd(26)} ${help}`
   );
   return `${usage}\n${lines.join("\n")}\n  --help, --version`;
 }
 
-function usageFault(text: string): Fault {
-  return new Fault("usage", text);
-}
+/** What was typed for each option, or its preset: text, by the name of the option. */
+type Typed = Record<string, string>;
 
 function parseOptions(options: Option[], args: string[]): Typed {
   const names = options.map(({ name }) => name);
   const given = parseArgs(args, {
     string: names,
     unknown: (arg) => {
-      if (arg === "") return; // As in `--port ""`: checkOption sees that the value is missing.
-      throw usageFault(describeUnknown(arg, args[args.indexOf(arg) - 1] ?? "", names));
+      if (arg === "") return; // As in `--port ""`: below we see that the value is missing.
+      throw new Fault("usage", describeUnknown(arg, names));
     },
   });
   const typed: Typed = {};
-  for (const option of options) {
-    typed[option.name] = String(given[option.name] ?? option.preset ?? "");
-    checkOption(option, typed[option.name]);
+  for (const { name, preset, takes, isRight } of options) {
+    const value = String(given[name] ?? preset ?? "");
+    if (value.trim() === "") throw new Fault("usage", `--${name} needs a value, as --help shows`);
+    if (!isRight(value)) throw new Fault("usage", `--${name} takes ${takes}, not ${quote(value)}`);
+    typed[name] = value;
   }
   // A system may take localhost for ::1, which the lab's clients do not try.
   if (typed.host === "localhost") typed.host = "127.0.0.1";
   return typed;
 }
 
-function checkOption({ name, takes, isRight }: Option, typed: string): void {
-  if (typed.trim() === "") throw usageFault(`--${name} needs a value, as --help shows`);
-  if (!isRight(typed)) throw usageFault(`--${name} takes ${takes}, not ${quote(typed)}`);
-}
-
 /** Dashes and quotes of printed texts, which text programs put in the place of - and " and '. */
 const TYPOGRAPHIC = /[\u2010-\u2015\u2212\u201c-\u201e\u00ab\u00bb]|^\u2018|\u2019$/;
 
-function describeUnknown(arg: string, before: string, names: string[]): string {
+function describeUnknown(arg: string, names: string[]): string {
   const shown = escape(arg, INVISIBLE);
   if (TYPOGRAPHIC.test(arg)) return `${shown} has a dash or quotes of a text program: type - and "`;
-  if (!arg.startsWith("-")) return `Unexpected ${shown}: client comes first, spaces need quotes`;
-  if (names.includes(before.slice("--".length))) {
-    return `Write a value that begins with - as in ${before}=${shown}`;
-  }
-  return `Unknown option ${shown}: there are --${names.join(", --")}, --help, --version`;
+  const known = `--${names.join(", --")}, --help, --version`;
+  return `Unknown option ${shown}: there are ${known}. A value with spaces needs quotes, and one ` +
+    "that begins with - is written as in --sid=-5";
 }
 
 /** The signals that stop the server. Windows has SIGBREAK (Ctrl-Break) in the place of SIGTERM. */
@@ -1486,10 +1262,13 @@ async function runServer(typed: Typed): Promise<void> {
 async function runClient(typed: Typed): Promise<void> {
   const hostname = typed.host;
   const port = Number(typed.port);
+  // Digits are an integer, also behind a minus; but not with a zero in front, and not if they are
+  // so many that 64 bits may not do.
+  const isInteger = /^(0|-?[1-9]\d{0,17})$/.test(typed.sid);
   const student = {
     student_name: typed["student-name"],
     github_username: typed["github-username"],
-    sid: parseStudentId(typed.sid),
+    sid: isInteger ? BigInt(typed.sid) : typed.sid,
   };
   await submit(student, {
     hostname,
@@ -1501,49 +1280,52 @@ async function runClient(typed: Typed): Promise<void> {
   console.log("Data acknowledged by server and you passed the test");
 }
 
-// Digits are an integer, also behind a minus; but not with a zero in front, and not if they are so
-// many that 64 bits may not do.
-function parseStudentId(typed: string): bigint | string {
-  return /^(0|-?[1-9]\d{0,17})$/.test(typed) ? BigInt(typed) : typed;
-}
+/** What to do about an error of the system, by its code. */
+const ADVICE: Record<string, string> = {
+  EADDRINUSE: "the port is in use: end the other server, or choose another port with --port",
+  EADDRNOTAVAIL: "this machine has no such address: --host 127.0.0.1, or 0.0.0.0 for all it has",
+  EACCES: "the system keeps this port for itself or an administrator: choose another with --port",
+  ECONNREFUSED: "there is no server: start it first, or say with --host and --port where it is",
+  ECONNRESET: `the server has closed: ${WHY_CLOSED}`,
+  ECONNABORTED: `the server has closed: ${WHY_CLOSED}`, // as Windows says it
+  EPIPE: `the server has closed: ${WHY_CLOSED}`,
+};
 
 // How the system says that nobody has this name. Windows says it in the words of each language,
 // with the same numbers.
 const NO_SUCH_NAME = /^failed to lookup address|\(os error 1100[1-4]\)$/;
 
+// What is wrong, in one line for the person at the terminal.
+function explain(error: Error, { host, port }: Typed): string {
+  if (error instanceof Fault) return error.message;
+  const text = NO_SUCH_NAME.test(error.message)
+    ? "there is no machine of this name: see --host"
+    : ADVICE[codeOf(error)] ?? error.message;
+  return `${host}/${port}: ${text}`;
+}
+
 // Returns the exit status: 0, or 1 for a failure, or 2 for a wrong command line.
-async function execute(program: Program, args: string[]): Promise<number> {
-  let typed: Typed | undefined;
-  try {
-    typed = parseOptions(program.options, args);
-    await program.run(typed);
-    return 0;
-  } catch (error) {
-    console.error(escape(explain(error as Error, program, typed), UNSAFE));
-    return error instanceof Fault && error.event === "usage" ? 2 : 1;
-  }
-}
-
-// One line for the person at the terminal: what to do.
-function explain(error: Error, { errors }: Program, typed?: Typed): string {
-  if (error instanceof Fault || typed === undefined) return error.message;
-  const where = `${typed.host}/${typed.port}`;
-  if (NO_SUCH_NAME.test(error.message)) {
-    return `There is no machine of the name in ${where}: see --host`;
-  }
-  const explanation = errors[codeOf(error)];
-  return explanation ? explanation(where, Number(typed.port)) : `${where}: ${error.message}`;
-}
-
 async function main(typed: string[]): Promise<number> {
   const args = typed.filter((arg) => arg !== "--"); // `deno task` and npm may hand theirs on.
   const isClient = args[0] === "client";
-  const program = isClient ? CLIENT : SERVER;
-  if (args.includes("--version") || args.includes("--help")) {
-    console.log(args.includes("--help") ? helpOf(program) : project.version);
+  const options = isClient ? CLIENT_OPTIONS : SERVER_OPTIONS;
+  let values: Typed = {};
+  if (args.includes("--help")) {
+    console.log(helpOf(isClient ? CLIENT_USAGE : SERVER_USAGE, options));
     return 0;
   }
-  return await execute(program, isClient ? args.slice(1) : args);
+  if (args.includes("--version")) {
+    console.log(project.version);
+    return 0;
+  }
+  try {
+    values = parseOptions(options, isClient ? args.slice(1) : args);
+    await (isClient ? runClient(values) : runServer(values));
+    return 0;
+  } catch (error) {
+    console.error(escape(explain(error as Error, values), UNSAFE));
+    return error instanceof Fault && error.event === "usage" ? 2 : 1;
+  }
 }
 
 if (import.meta.main) Deno.exit(await main(Deno.args));

@@ -219,7 +219,7 @@ netTest("our client refuses an id of more than 64 bits, which cannot be sent", a
 runTest("our client without a connection: a name that nobody has", async () => {
   const { code, out, err } = await asClient(1, "--host", "nobody.invalid").end();
   assertEquals([code, out, err], [1, [], [
-    "There is no machine of the name in nobody.invalid/1: see --host",
+    "nobody.invalid/1: there is no machine of this name: see --host",
   ]]);
 });
 
@@ -231,7 +231,7 @@ runTest(
     const { port } = server.address() as AddressInfo;
     const { code, out, err } = await asClient(port).end();
     server.close();
-    const says = `The server at 127.0.0.1/${port} has closed: ${WHY_CLOSED}`;
+    const says = `127.0.0.1/${port}: the server has closed: ${WHY_CLOSED}`;
     assertEquals([code, out, err], [1, [], [says]]);
   },
   !WINDOWS,

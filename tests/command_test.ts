@@ -81,7 +81,7 @@ const WRONG: [args: string[], says: string][] = [
   [["--port="], "--port needs a value"],
   [["--host", "--port", "0"], "--host needs a value"],
   [["--backlog=-1"], "--backlog takes an integer from 1 to 65535, not '-1'"],
-  [["--backlog", "-1"], "Write a value that begins with - as in --backlog=-1"],
+  [["--backlog", "-1"], "Unknown option -1: there are --host, --port, --backlog, --request-timeout, --keep-alive-timeout, --turn-timeout, --max-message-bytes, --log-level, --log-format, --help, --version. A value with spaces needs quotes, and one that begins with - is written as in --sid=-5"],
   [["--request-timeout", "soon"], "--request-timeout takes seconds from 0 to"],
   [["--keep-alive-timeout=-1"], "--keep-alive-timeout takes seconds from 0 to"],
   [["--turn-timeout", "1000001"], "--turn-timeout takes seconds from 0 to 1000000, not '1000001'"],
@@ -111,14 +111,14 @@ const WRONG: [args: string[], says: string][] = [
   [["--port\u00a012000"], "Unknown option --port\\u00a012000: there are --host"],
   [["client", ...ALICE_ARGS, "--sid", "1", "--host", "127.0.0.1:12000"], "--host takes an address alone"],
   [["client", ...ALICE_ARGS, "--sid", "1", "--port", "0"], "--port takes an integer from 1 to 65535, not '0'"],
-  [["server"], "Unexpected server: client comes first"],
-  [["--port", "12001", "client", "--sid", "1"], "Unexpected client: client comes first"],
+  [["server"], "Unknown option server: there are --host"],
+  [["--port", "12001", "client", "--sid", "1"], "Unknown option client: there are --host"],
   [["client"], "--student-name needs a value"],
   [["--", "client"], "--student-name needs a value"],
   [["client", ...ALICE_ARGS], "--sid needs a value"],
   [["client", ...ALICE_ARGS, "--sid", ""], "--sid needs a value"],
-  [["client", ...ALICE_ARGS, "--sid", "-5"], "Write a value that begins with - as in --sid=-5"],
-  [["client", "--student-name", "Alice", "Brown"], "Unexpected Brown: client comes first, spaces need quotes"],
+  [["client", ...ALICE_ARGS, "--sid", "-5"], "Unknown option -5: there are --student-name, --github-username, --sid, --host, --port, --help, --version. A value with spaces needs quotes, and one that begins with - is written as in --sid=-5"],
+  [["client", "--student-name", "Alice", "Brown"], "Unknown option Brown: there are --student-name"],
   [["client", ...ALICE_ARGS, "--turn-timeout", "3"], "Unknown option --turn-timeout: there are --student-name, --github-username, --sid, --host, --port, --help"],
 ];
 
@@ -155,12 +155,12 @@ runTest("what the system or the server refuses: one line, exit status 1", async 
   listener.close();
   const client = ["client", ...ALICE_ARGS, "--sid", "1", "--port"];
   const rows: [string[], string][] = [
-    [["--port", used], `The port of 127.0.0.1/${used} is in use: end the other server`],
+    [["--port", used], `127.0.0.1/${used}: the port is in use: end the other server`],
     [
       ["--port", "0", "--host", "192.0.2.1"],
-      "192.0.2.1/0 is not this machine's address: --host 127.0.0.1",
+      "192.0.2.1/0: this machine has no such address: --host 127.0.0.1",
     ],
-    [[...client, closed], `No server at 127.0.0.1/${closed}: start it first`],
+    [[...client, closed], `127.0.0.1/${closed}: there is no server: start it first`],
     [[...client, used], "the server refused: over the limit of 50 bytes"],
   ];
   await runEach(rows, ([_, says], { code, out, err }, what) => {
@@ -185,7 +185,9 @@ runTest("a port that needs an administrator: one line, exit status 1", async () 
     ...mainArgs("--port", "1"),
   ]).end();
   assertEquals([code, out, err.length], [1, [], 1]);
-  assert(err[0].startsWith("The port of 127.0.0.1/1 needs an administrator: choose one over 1023"));
+  assert(
+    err[0].startsWith("127.0.0.1/1: the system keeps this port for itself or an administrator"),
+  );
 }, SETPRIV);
 
 // A network of its own, in which the ports up to 20,000 are kept for an administrator.
@@ -199,7 +201,7 @@ runTest("a port that the system keeps: choosing one over 1023 is not the advice"
   const server = [Deno.execPath(), ...mainArgs("--port", "12000")];
   const { code, out, err } = await new Process("unshare", [...UNSHARE, ...server]).end();
   const says =
-    "The system keeps the port of 127.0.0.1/12000 for itself: choose another with --port";
+    "127.0.0.1/12000: the system keeps this port for itself or an administrator: choose another with --port";
   assertEquals([code, out, err], [1, [], [says]]);
 }, LINUX && await isHere("unshare", ...UNSHARE, "true"));
 

@@ -42,7 +42,7 @@ for (const signal of SIGNALS) {
       server.child.kill(signal);
       includes(
         await server.stderr.next(),
-        `INFO ${client.name}: the server stops, up to 5 s to finish`,
+        "INFO The server stops: the current client has up to 5 s to finish",
       );
       await client.pass(REQUEST.subarray(half)); // it may finish
       assertEquals(await client.receiveAll(), []); // and is let go
@@ -58,7 +58,7 @@ runTest("a stop while a client is at work: it has its time to finish", async () 
   using client = await visit(server.port);
   await client.send(REQUEST.subarray(0, 10));
   server.child.kill("SIGTERM");
-  await server.stderr.until("the server stops");
+  await server.stderr.until("The server stops");
   await client.pass(REQUEST.subarray(10));
   for (let i = 0; i < 300; i++) await client.pass(); // far more than one read brings
   assertEquals(await client.receiveAll(), []); // It is silent now, and is let go,
@@ -71,7 +71,7 @@ runTest("signals at once are one, whatever their kinds", async () => {
   const { port } = server;
   using client = await visit(port);
   for (const signal of SIGNALS) server.child.kill(signal);
-  await server.stderr.until("the server stops");
+  await server.stderr.until("The server stops");
   await client.pass(); // it lives
   client.close();
   assertEquals((await server.end()).code, 0);
@@ -81,7 +81,7 @@ runTest("a second signal ends the server at once", async () => {
   await using server = await startServer("--request-timeout", "0");
   using silent = await visit(server.port);
   server.child.kill("SIGINT");
-  await server.stderr.until("the server stops");
+  await server.stderr.until("The server stops");
   await slowness(110); // a person needs longer for a second ^C
   assertEquals((await server.stop("SIGTERM")).code, 1);
   assertEquals(await silent.receive().catch(() => undefined), undefined);
@@ -114,7 +114,7 @@ for (const signal of SIGNALS) {
     try {
       using client = await visit(task.port);
       assert(await killAll(signal.slice(3)) !== undefined);
-      await task.stderr.until("the server stops");
+      await task.stderr.until("The server stops");
       await client.pass();
       client.close();
       await task.stderr.until("INFO Served 1 client and 1 request");
