@@ -1,7 +1,8 @@
 /**
  * Lab 3: an iterative TCP server, and the client that belongs to it.
  *
- * Iterative means that the server takes one client after the other. For each client it does this:
+ * Iterative means that the server takes one client after the other. For each client it does this,
+ * which we call the visit of the client:
  *
  * 1. It greets the client with an id, which is the port number of the client.
  * 2. It receives a request: the student's name, GitHub user name and student id.
@@ -15,7 +16,8 @@
  * sent one after the other can come in one recv, and one message can come in several. To find where
  * each message ends is called framing.
  *
- * The lab comes first: listen and accept, what ends a visit, the visit. What it uses is behind it.
+ * The lab comes first: the loop that accepts clients, then the limits on a client and the clock,
+ * then the visit (`Session`). What the lab uses is behind it.
  *
  * @module
  */
@@ -33,12 +35,13 @@ export type { LevelName, Logger }; // for programs that use this module
 
 /**
  * Starts the iterative server: one client at a time, in the order in which they came. Returns the
- * address that it listens at, and a promise that settles when it has stopped.
+ * address that it listens at, and the promise `finished`. Who awaits it waits until the server has
+ * stopped, and gets the numbers of clients and requests that were served.
  *
  * ```ts
  * const server = serve({ port: 0, onRequests: (students) => console.log(students) });
  * console.log(server.addr.port);
- * await server.finished;
+ * const { clients } = await server.finished;
  * ```
  *
  * @throws {Deno.errors.AddrInUse} When the port is taken; and all else that `Deno.listen` throws.
@@ -46,9 +49,9 @@ export type { LevelName, Logger }; // for programs that use this module
 export function serve(
   options: ServeOptions = {},
 ): { addr: Deno.NetAddr; finished: Promise<Served> } {
-  const context = createContext(options); // the options, and what all visits share
+  const context = createContext(options); // all options, and what the visits share
   const { hostname, port, backlog, onListen } = context;
-  // The backlog is how many clients can wait in the kernel's queue.
+  // This is socket, bind and listen. The backlog is how many clients can wait in the kernel's queue.
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const { addr } = listener;
   try {
@@ -57,8 +60,7 @@ export function serve(
     listener.close(); // Otherwise nobody could use the port any more.
     throw error;
   }
-  // There is no `await`: acceptClients goes on while the program does other things. Who awaits
-  // `finished` waits until the server has stopped.
+  // There is no `await`: acceptClients goes on while the program does other things.
   return { addr, finished: acceptClients(listener, context) };
 }
 
@@ -66,44 +68,33 @@ export function serve(
 const FIRST_PAUSE_MS = 5;
 /** The longest pause after a failed accept, in ms. */
 const LONGEST_PAUSE_MS = 1000;
-const STOPPING_TEXT = "The server stops: the current client has up to 5 s to finish";
 
 // Serves one client after the other, until the server is told to stop. Meanwhile the other clients
-// wait in the kernel's queue. `for await` over a listener accepts a client, runs its body, accepts
-// the next client, and so on. That loop can end in three ways:
-//
-// - stop() has closed the listener. Then the loop ends without an error.
-// - An accept has failed. Then the loop throws that error, but the listener is still open: we begin
-//   the loop again.
-// - The body has thrown. Then JavaScript closes the listener before the `catch` below comes, and
-//   nobody could connect any more. So Session.run must never throw.
+// wait in the kernel's queue.
 async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
-  const { signal, waiting, limits, logger } = context;
+  const { signal, waiting } = context;
   const served: Served = { clients: 0, requests: 0 };
   let pauseMs = FIRST_PAUSE_MS;
   const stop = () => {
     listener.close();
-    // The current client may finish. If it is silent after its answer, it is not waited for.
-    const current = waiting.limitOf("now");
-    waiting.begin("visit", limits.stopping);
-    if (current === limits.idle) {
-      waiting.begin("now", limits.stopNow);
-    } else if (current === limits.timeout || current === limits.stalled) {
-      writeRecord(logger, "info", STOPPING_TEXT, { event: "stopping" });
-    }
+    limitVisit(context); // The current client may finish, but not for ever.
   };
   signal.addEventListener("abort", stop); // "abort" means: the server is told to stop, by ^C say.
   if (signal.aborted) stop(); // That was before we listened to the signal.
-  using _clock = waiting.startClock(); // `using` stops the clock when this function ends.
-  while (!signal.aborted) {
+  // The limits on a client need a clock, see Waiting. `using` stops it when this function ends.
+  using _clock = waiting.startClock();
+  while (!signal.aborted) { // Each further turn is after an accept that has failed.
     try {
+      // This loop accepts a client, runs its body, accepts the next client, and so on. It ends when
+      // stop() has closed the listener. If the body threw an error, JavaScript would close the
+      // listener, too, and nobody could connect any more. So Session.run never throws.
       for await (const conn of listener) {
         pauseMs = FIRST_PAUSE_MS;
         const requests = await new Session(conn, context).run();
         if (requests > 0) served.clients++;
         served.requests += requests;
       }
-    } catch (error) {
+    } catch (error) { // An accept has failed. The listener is still open.
       pauseMs = await recover(error as Error, pauseMs, context);
     }
   }
@@ -126,10 +117,10 @@ export class Fault extends Error {
  * error, and a warning is logged, or an error if the server itself has failed.
  */
 const SILENT_ENDS: Record<string, Level> = {
-  closed: "debug", // the server stops, and this client has its answer already
-  left: "info", // the connection has ended, closed or broken, before the client sent anything
+  closed: "debug", // the client has its answer already, and the server is told to stop
+  left: "info", // the client closed or broke the connection before it had sent a byte
   idle: "info", // the client had its answer and was silent: many clients never close
-  reset: "warn", // the connection is broken
+  reset: "warn", // the client broke the connection later
   stalled: "warn", // the client does not read its answers
 };
 
@@ -156,7 +147,7 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
     stopping: { ms: 5000, event: "stopping", text: "the server stops" },
     // In the place of `idle`, when the server is told to stop. (1 ms, since 0 is no limit.)
     stopNow: { ms: 1, event: "closed", text: "the server stops" },
-    // For the client to close, after it was sent an error. #end catches this Fault and drops it.
+    // For the client to close, after it was sent an error: see Session.#end.
     linger: { ms: 1000, event: "lingered", text: "the client does not close" },
   };
 }
@@ -167,8 +158,9 @@ type Scope = "visit" | "now";
 /** How often the clock ticks, in ms. */
 const TICK_MS = 50;
 /**
- * So many ticks are added to each limit: one because a limit begins between two ticks, and one in
- * which a read can still bring what has come in time.
+ * So many ticks are added to each limit. One, because a limit begins between two ticks. The other
+ * one, because after a pause of the program (^Z) the first tick may come before the read that
+ * brings what has come meanwhile.
  */
 const SPARE_TICKS = 2;
 
@@ -176,6 +168,9 @@ const SPARE_TICKS = 2;
  * Waits for what the other side does, with limits. `begin` says which limit is in force from now
  * on. `until` waits for an operation, such as a read, and gives its result; but if a limit is over
  * before, it throws the Fault of that limit. Python's recv does the same after settimeout.
+ *
+ * At a time two limits can be in force: one for the whole visit, and one for what is waited for
+ * now. A new one takes the place of the one before it.
  *
  * Time is counted in ticks of a timer. While the whole program is paused (by ^Z, or in a laptop
  * that sleeps) the timer does not tick, and it does not make up for it later. So the client is not
@@ -185,7 +180,7 @@ class Waiting {
   #ticks = 0;
   #tickedAt = performance.now(); // when the last tick was, in ms
   #deadlines = new Map<Scope, { limit: Limit; endTick: number }>(); // the limits in force
-  #interrupt: (fault: Fault) => void = () => {}; // the `reject` of the current wait, see until
+  #interrupt = (_fault: Fault) => {}; // ends the current wait; before the first wait it does nothing
 
   /** Starts the clock. Who writes `using` in front of what it returns stops it at the end. */
   startClock(): Disposable {
@@ -210,20 +205,20 @@ class Waiting {
   }
 
   /**
-   * A promise is settled once: by `resolve`, which gives a result, or by `reject`, which throws.
-   * All later calls do nothing. Here the operation calls one of the two when it is done. The clock
-   * has `reject` under the name #interrupt, and calls it when a limit is over. The operation itself
-   * goes on then, but nobody waits for it. There can only be one wait at a time.
+   * Two can end this wait: the operation, with its result or its error, and the clock, with a
+   * Fault. The first one counts, and what the other one does later is ignored. `resolve(result)`
+   * makes the `await` below give the result, and `reject(error)` makes it throw the error. There
+   * can only be one wait at a time.
    */
   async until<T>(operation: Promise<T>): Promise<T> {
     const result = await new Promise<T>((resolve, reject) => {
-      this.#interrupt = reject;
-      operation.then(resolve, reject);
+      operation.then(resolve, reject); // when the operation is done
+      this.#interrupt = reject; // for the clock, when a limit is over
       this.#checkDeadlines(); // A limit can also have passed while nobody waited.
     });
     // JavaScript does one thing at a time. At an `await` it goes on with what is ready, and it comes
     // to timers and to ^C only when nothing is. If a client sends all the time, its bytes are always
-    // ready, and the clock would stand still. So if a tick is overdue, we let it come first.
+    // ready, and the clock would stand still. So if a tick is overdue, we wait for a timer, too.
     if (performance.now() - this.#tickedAt > TICK_MS) await delay(0);
     return result;
   }
@@ -252,7 +247,7 @@ const EARLY_MS = 20;
 class Session {
   #requests = 0; // how many were printed
   #reads = 0; // how many reads have brought bytes
-  #writing = Promise.resolve(); // the last write. It may be under way when a limit is over.
+  #writing = Promise.resolve(); // the last write: an error must not overtake it
   readonly #log: ClientLog;
   readonly #framer: Framer;
 
@@ -290,23 +285,24 @@ class Session {
   // Some of them send their request before they read the greeting. If the answer came at once, such
   // a client would get greeting and answer in one recv, and fail. So its answer is sent EARLY_MS
   // later. To find out whether the request is there already, we begin to read before we greet, and
-  // look whether the read is done when the greeting is sent.
+  // look whether that read is done when the greeting is sent.
   async #greetAndRead(): Promise<Uint8Array | null> {
+    const { waiting } = this.context;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
-    // Both begin here, and then both are awaited together.
-    const reading = this.#read();
-    const greeting = this.#write({ clientid: this.conn.remoteAddr.port })
-      .then(() => this.#reads > 0);
-    const [bytes, isEarly] = await this.context.waiting.until(Promise.all([reading, greeting]));
+    const reading = this.#read(); // It begins here, and is awaited below.
+    reading.catch(() => {}); // An error of it is thrown below. Deno must not end the program before.
+    await waiting.until(this.#write({ clientid: this.conn.remoteAddr.port }));
+    const isEarly = this.#reads > 0;
+    const bytes = await waiting.until(reading);
     if (isEarly) await delay(EARLY_MS);
     return bytes;
   }
 
-  // Step 2 again: the rest of a request, or a further request.
+  // Step 2 again. If a part of a request is here, its limit goes on. If not, the client is silent
+  // until the first byte of a further request comes, and from then on that one has its limit.
   async #receive(): Promise<Uint8Array | null> {
     const { waiting, limits, signal } = this.context;
     const isNewRequest = this.#framer.pending().length === 0;
-    // Until its first byte comes, the client is silent.
     if (isNewRequest) waiting.begin("now", signal.aborted ? limits.stopNow : limits.idle);
     const bytes = await waiting.until(this.#read());
     if (isNewRequest) waiting.begin("now", limits.timeout);
@@ -358,9 +354,7 @@ class Session {
     this.#requests += students.length;
     waiting.begin("now", limits.stalled);
     await waiting.until(this.#write(ACKNOWLEDGEMENT, students.length));
-    // The next request may have begun in the same read. If so, its time runs from here; if not,
-    // #receive begins `idle`.
-    waiting.begin("now", limits.timeout);
+    waiting.begin("now", limits.timeout); // for a next request that has begun in the same read
   }
 
   // Sends a value, as often as `times` says.
@@ -396,12 +390,11 @@ class Session {
     return new Fault("reset", `${BROKEN_TEXT} (${error})`);
   }
 
-  // Logs the fault, and sends it to the client if it is to be told. Then the server's direction of
-  // the connection is ended: the client finds the end of the stream behind the error. It can still
-  // send in its own direction. We do not close yet: if bytes of the client are unread at a close,
-  // the kernel sends a reset. At a reset the client's system may throw away what has come, with the
-  // error in it. So we read and drop what still comes, until the client closes. This is called a
-  // lingering close.
+  // Logs the fault. If the client is to be told, it sends the error, ends the server's direction of
+  // the connection, and reads and drops what still comes until the client closes. This is called a
+  // lingering close. The reason is: if bytes of the client are unread when we close, the kernel
+  // sends a reset, and at a reset the client's system may throw away the error before it is read.
+  // (If a limit has interrupted a read, that read is still under way, and takes the next bytes.)
   async #end({ event, message }: Fault): Promise<void> {
     const { waiting, limits, buffer } = this.context;
     const isBug = event === "bug";
@@ -414,7 +407,7 @@ class Session {
       await waiting.until(
         this.#write({ error: isBug ? "the server has failed, not you" : message }),
       );
-      await this.conn.closeWrite();
+      await this.conn.closeWrite(); // shutdown(SHUT_WR) in Python
       let count: number | null = event === "truncated" ? null : 0; // A truncated stream has ended.
       while (count !== null) {
         count = await waiting.until(this.conn.read(buffer));
@@ -434,6 +427,20 @@ const BROKEN_TEXT = "the client broke the connection: it crashed, or closed with
 async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
   let sent = 0;
   while (sent < bytes.length) sent += await conn.write(bytes.subarray(sent));
+}
+
+// The server is told to stop. If the current client is silent after its answer, it is not waited
+// for. If it is in the middle of a request or an answer, it has up to 5 s for the rest. The limit
+// that is in force tells which of these it is.
+function limitVisit({ waiting, limits, logger }: Context): void {
+  const current = waiting.limitOf("now");
+  waiting.begin("visit", limits.stopping);
+  if (current === limits.idle) {
+    waiting.begin("now", limits.stopNow);
+  } else if (current === limits.timeout || current === limits.stalled) {
+    const text = "The server stops: the current client has up to 5 s to finish";
+    writeRecord(logger, "info", text, { event: "stopping" });
+  }
 }
 
 /** The system's codes for a client that was gone before its turn. EINVAL is the one of macOS. */
@@ -643,13 +650,13 @@ function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number): number {
  * behind the header.
  */
 interface Family {
-  /** The first byte of its first format; the others follow. */
+  /** The first byte of its first format. The other formats have the next bytes. */
   readonly first: number;
   /** What the length counts. A pair is two values: the key and the value of a dict. */
   readonly counts?: "text bytes" | "bytes" | "values" | "pairs";
-  /** The width of the length field of each format. Without one, the length is in the first byte. */
+  /** For each format, the width of its length field. Without one, the first byte has the length. */
   readonly lengthBytes?: number[];
-  /** How many bytes follow in any case, such as those of a number, in each format. */
+  /** For each format, how many bytes follow in any case, such as those of a number. */
   readonly dataBytes?: number[];
 }
 
@@ -725,7 +732,7 @@ function checkTexts(message: Uint8Array): void {
   }
 }
 
-// Nearly all texts are ASCII, which is UTF-8, too. For such short texts this is faster than a call.
+// Nearly all texts are ASCII, which is UTF-8, too. This costs far less than a call of isUtf8.
 function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
   for (let i = start; i < end; i++) {
     if (bytes[i] >= 0x80) return false;
@@ -809,7 +816,7 @@ function kindOf(value: unknown) {
   if (typeof value === "string") return "a string";
   if (typeof value === "bigint" || Number.isSafeInteger(value)) return "an integer";
   if (typeof value === "number") return "a float";
-  if (value instanceof Uint8Array) return "bytes";
+  if (ArrayBuffer.isView(value)) return "bytes";
   return Array.isArray(value) ? "a list" : "a dict";
 }
 
@@ -1015,7 +1022,7 @@ function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 
 // can hold: they become text.
 function toJson(value: unknown): string {
   const json = JSON.stringify(value, (_key, part) => {
-    if (part instanceof Uint8Array) return plural(part.length, "byte");
+    if (ArrayBuffer.isView(part)) return plural(part.byteLength, "byte");
     const simple = typeof part === "bigint" ? simplify(part) : part;
     return typeof simple === "bigint" ? String(simple) : simple;
   });
@@ -1032,11 +1039,15 @@ const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?!
 /** A character that can be seen. */
 const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
-// Puts \uXXXX in the place of these characters. Letters of all scripts stay as they are.
+// Puts \uXXXX in the place of these characters. Letters of all scripts stay as they are. To look
+// first is faster: hardly a text has such a character.
 function escape(text: string, which: RegExp): string {
-  const toCode = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
-  if (text.search(which) < 0) return text; // This is faster, and hardly a text has any.
-  return text.replace(which, (found) => found.split("").map(toCode).join(""));
+  if (text.search(which) < 0) return text;
+  return text.replace(which, (found) => found.split("").map(escapeUnit).join(""));
+}
+
+function escapeUnit(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 // Text in quotes, in Python's style. Everything in it can be seen.
@@ -1141,12 +1152,9 @@ export function createLogger(level: LevelName = "INFO", format: LogFormat = "tex
 /** An option of the command line. */
 interface Option {
   readonly name: string;
-  /** What counts if the option is not given. Without it, the option has to be given. */
-  readonly preset?: string | number;
-  /** What it takes, in words. */
-  readonly takes: string;
-  /** Whether what was typed is that. */
-  readonly isRight: (typed: string) => boolean;
+  readonly preset?: string | number; // counts if it is not given; without one, it must be given
+  readonly takes: string; // what it takes, in words
+  readonly isRight: (typed: string) => boolean; // whether what was typed is that
   readonly help: string;
 }
 
