@@ -36,7 +36,7 @@ export type { LevelName, Logger }; // for programs that use this module
 /**
  * Starts the iterative server: one client at a time, in the order in which they came. Returns the
  * address that it listens at, and the promise `finished`. Who awaits it waits until the server has
- * stopped, and gets the numbers of clients and requests that were served.
+ * stopped, and gets the numbers of clients (with a request at the least) and requests.
  *
  * ```ts
  * const server = serve({ port: 0, onRequests: (students) => console.log(students) });
@@ -48,10 +48,10 @@ export type { LevelName, Logger }; // for programs that use this module
  */
 export function serve(
   options: ServeOptions = {},
-): { addr: Deno.NetAddr; finished: Promise<Served> } {
+): { addr: Deno.NetAddr; finished: Promise<{ clients: number; requests: number }> } {
   const context = createContext(options); // all options, and what the visits share
   const { hostname, port, backlog, onListen } = context;
-  // This is socket, bind and listen. The backlog is how many clients can wait in the kernel's queue.
+  // Socket, bind and listen in one. The backlog is how many clients can wait in the kernel's queue.
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
   const { addr } = listener;
   try {
@@ -71,9 +71,9 @@ const LONGEST_PAUSE_MS = 1000;
 
 // Serves one client after the other, until the server is told to stop. Meanwhile the other clients
 // wait in the kernel's queue.
-async function acceptClients(listener: Deno.TcpListener, context: Context): Promise<Served> {
+async function acceptClients(listener: Deno.TcpListener, context: Context) {
   const { signal, waiting } = context;
-  const served: Served = { clients: 0, requests: 0 };
+  const served = { clients: 0, requests: 0 };
   let pauseMs = FIRST_PAUSE_MS;
   const stop = () => {
     listener.close();
@@ -110,6 +110,9 @@ export class Fault extends Error {
     super(message.slice(0, 400)); // It may quote what a client has sent, however long that is.
   }
 }
+
+/** How important a record of the log is; the names of the logger's methods. */
+type Level = "debug" | "info" | "warn" | "error";
 
 /**
  * The ends of a visit at which the client gets no `{"error": ...}`. On the left is the event of the
@@ -180,12 +183,12 @@ class Waiting {
   #ticks = 0;
   #tickedAt = performance.now(); // when the last tick was, in ms
   #deadlines = new Map<Scope, { limit: Limit; endTick: number }>(); // the limits in force
-  #interrupt = (_fault: Fault) => {}; // ends the current wait; before the first wait it does nothing
+  #interrupt = (_fault: Fault) => {}; // ends the current wait: see until
 
-  /** Starts the clock. Who writes `using` in front of what it returns stops it at the end. */
+  /** Starts the clock. It runs until what this returns is disposed of. */
   startClock(): Disposable {
     const timer = setInterval(() => this.#tick(), TICK_MS);
-    return { [Symbol.dispose]: () => clearInterval(timer) };
+    return { [Symbol.dispose]: () => clearInterval(timer) }; // `using` calls it at the end.
   }
 
   /** From now on this limit is in force for this scope, and no other one. */
@@ -216,7 +219,7 @@ class Waiting {
       this.#interrupt = reject; // for the clock, when a limit is over
       this.#checkDeadlines(); // A limit can also have passed while nobody waited.
     });
-    // JavaScript does one thing at a time. At an `await` it goes on with what is ready, and it comes
+    // JavaScript does one thing at a time. At an `await` it goes on with what is ready, and comes
     // to timers and to ^C only when nothing is. If a client sends all the time, its bytes are always
     // ready, and the clock would stand still. So if a tick is overdue, we wait for a timer, too.
     if (performance.now() - this.#tickedAt > TICK_MS) await delay(0);
@@ -240,7 +243,7 @@ class Waiting {
 
 /** The lab's answer to a request. */
 const ACKNOWLEDGEMENT = 1;
-/** How long the first answer waits for a client that has sent too early, in ms: see #greetAndRead. */
+/** How long the first answer waits if the request came too early, in ms: see #greetAndRead. */
 const EARLY_MS = 20;
 
 /** The visit of one client, from accept to close. */
@@ -272,7 +275,7 @@ class Session {
       }
       this.#checkEnd();
     } catch (error) {
-      await this.#end(this.#faultOf(error)); // It never throws.
+      await this.#end(this.#faultOf(error)); // It throws nothing.
     } finally {
       waiting.clear();
       this.conn.close();
@@ -290,7 +293,7 @@ class Session {
     const { waiting } = this.context;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
     const reading = this.#read(); // It begins here, and is awaited below.
-    reading.catch(() => {}); // An error of it is thrown below. Deno must not end the program before.
+    reading.catch(() => {}); // Deno ends a program if nobody has asked yet for such an error.
     await waiting.until(this.#write({ clientid: this.conn.remoteAddr.port }));
     const isEarly = this.#reads > 0;
     const bytes = await waiting.until(reading);
@@ -319,7 +322,7 @@ class Session {
 
   // Takes all whole requests out of what has come. The good ones are acknowledged. Only then comes
   // the error about a wrong one behind them. If the wrong one is in the first read of the visit, it
-  // may come from another program, such as a browser. Then the error says so.
+  // may be of another program, such as a browser. `recognize` knows some, and says what to do.
   async #answer(lastRead: Uint8Array): Promise<void> {
     const students: Student[] = [];
     let fault: unknown;
@@ -528,15 +531,7 @@ export const DEFAULTS = {
   maxMessageBytes: 4096, // A request of the lab takes about 80 bytes.
 };
 
-/** How many clients and requests a server has served. */
-export interface Served {
-  /** Clients of whom at least one request was printed. */
-  clients: number;
-  /** Requests that were printed. */
-  requests: number;
-}
-
-/** What the visits of a server share. */
+/** What createContext returns: all options of a server, and what its visits share. */
 type Context = ReturnType<typeof createContext>;
 
 function createContext(options: ServeOptions) {
@@ -667,7 +662,7 @@ const FAMILIES: Family[] = [
   { first: 0xa0, counts: "text bytes" }, // fixstr: 0xa5 is a string of 5 bytes
   { first: 0xc0 }, // nil; c1, which is never used; false and true
   { first: 0xc4, counts: "bytes", lengthBytes: [1, 2, 4] }, // bin 8, bin 16, bin 32
-  { first: 0xc7, counts: "bytes", lengthBytes: [1, 2, 4], dataBytes: [1, 1, 1] }, // ext: with a type
+  { first: 0xc7, counts: "bytes", lengthBytes: [1, 2, 4], dataBytes: [1, 1, 1] }, // ext: and a type
   { first: 0xca, dataBytes: [4, 8] }, // float 32, float 64
   { first: 0xcc, dataBytes: [1, 2, 4, 8] }, // uint 8 to uint 64
   { first: 0xd0, dataBytes: [1, 2, 4, 8] }, // int 8 to int 64
@@ -689,8 +684,8 @@ for (let byte = 0; byte < 256; byte++) {
 // dict, which have headers of their own.
 function readHeader(bytes: Uint8Array, at: number) {
   const { first, counts, lengthBytes, dataBytes } = FAMILY_OF[bytes[at]];
-  const index = bytes[at] - first;
-  const end = at + 1 + (lengthBytes?.[index] ?? 0);
+  const index = bytes[at] - first; // which format of the family; or the length, without a field
+  const end = at + 1 + (lengthBytes?.[index] ?? 0); // `?.` and `?? 0`: 0 if there is none
   let length = lengthBytes === undefined ? index : 0;
   for (let i = at + 1; i < end; i++) length = length * 256 + bytes[i];
   const isText = counts === "text bytes";
@@ -909,7 +904,7 @@ async function exchange(conn: Deno.TcpConn, framer: Framer, request: Uint8Array)
   // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost
   // patience. Then its error has come with the greeting.
   if (framer.pending().length > 0) {
-    await receive(conn, framer, "answer before the request", () => false);
+    await receive(conn, framer, "answer before the request", () => false); // None is right.
   }
   await writeAll(conn, request);
   await receive(conn, framer, "acknowledgement", isAcknowledgement);
@@ -969,9 +964,6 @@ function dump(bytes: Uint8Array): string {
   return `${hexOf(bytes)}${bytes.length > 16 ? " ..." : ""} "${text}"`;
 }
 
-/** The names of the methods of a logger. */
-type Level = "debug" | "info" | "warn" | "error";
-
 // Writes a record: a text for people, and fields for programs, of which one is the event.
 function writeRecord(logger: Logger, level: Level, text: string, fields: object): void {
   try {
@@ -1029,8 +1021,9 @@ function toJson(value: unknown): string {
   return escape(json, UNSAFE);
 }
 
-// Characters that could forge a line or move the cursor: controls (Cc), separators of lines and
-// paragraphs (Zl, Zp), and those that turn the direction of writing.
+// Characters that could forge a line or move the cursor. `\p{Cc}` is each character that Unicode
+// has in its category Cc, which are the controls. Zl and Zp are the separators of lines and
+// paragraphs. The last ones turn the direction of writing.
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 // Characters that cannot be seen: also unassigned ones and the like (C), those that a font leaves
 // out, such as a zero-width space, and all spaces (Zs) but the ordinary one.
@@ -1078,16 +1071,18 @@ class LineWriter {
     this.#isTorn = true;
     let start = 0;
     while (start < bytes.length) {
-      // A piece is as many whole lines as fit into MAX_LINE_BYTES, but one line at the least.
+      // One piece after the other is written. A piece is as many whole lines as fit into
+      // MAX_LINE_BYTES, but one line at the least.
       const end = bytes.lastIndexOf(LINE_END, start + MAX_LINE_BYTES - 1);
       const pieceEnd = end < start ? bytes.indexOf(LINE_END, start) : end;
       try {
         start += this.output.writeSync(bytes.subarray(start, pieceEnd + 1));
       } catch (error) {
-        // A pipe is full. As a rule a write waits; but some programs leave a pipe in a mode where it
-        // fails, and takes nothing of such a piece.
+        // A pipe is full. As a rule a write waits; but some programs leave a pipe in a mode where
+        // it fails, and takes nothing of such a piece. Then we sleep for 1 ms, and try again. (We wait
+        // for a change of a number that nobody changes: there is no plainer call for it.)
         if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1); // Sleeps for 1 ms.
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
       }
     }
     this.#isTorn = false;
@@ -1138,7 +1133,7 @@ class StderrHandler extends BaseHandler {
 /** How the log and the lines on standard output are written. */
 export type LogFormat = "text" | "json";
 
-/** A logger that writes to standard error what is of this level or above, a line for each record. */
+/** A logger that writes records of this level or above to standard error, a line for each one. */
 export function createLogger(level: LevelName = "INFO", format: LogFormat = "text"): Logger {
   const formatter = ({ levelName, msg: message, args }: LogRecord) =>
     format === "text"
@@ -1160,10 +1155,12 @@ interface Option {
 
 const TEXT = { takes: "text", isRight: () => true };
 
-// An IPv6 address has two colons or more. One colon is in front of a port.
 const HOST = {
   takes: "an address alone, such as 127.0.0.1 or ::1 (the port goes to --port)",
-  isRight: (typed: string) => !/^[^:]*:[^:]*$|[\s/[\]]/.test(typed) && typed.search(INVISIBLE) < 0,
+  isRight: (typed: string) => {
+    const colons = typed.split(":").length - 1; // An IPv6 address has two at the least.
+    return colons !== 1 && !/[\s/[\]]/.test(typed) && typed.search(INVISIBLE) < 0;
+  },
 };
 
 const SECONDS = {
@@ -1266,10 +1263,11 @@ const SAME_SIGNAL_MS = 100;
 
 // The first signal stops the server. A further one ends the program at once.
 function stopAtSignals(stop: AbortController): void {
-  let firstAt: number | undefined;
+  let firstAt = Infinity;
   const onSignal = () => {
-    firstAt ??= performance.now();
-    if (performance.now() - firstAt >= SAME_SIGNAL_MS) Deno.exit(1);
+    const now = performance.now();
+    if (now - firstAt >= SAME_SIGNAL_MS) Deno.exit(1);
+    firstAt = Math.min(firstAt, now);
     stop.abort();
   };
   for (const signal of STOP_SIGNALS) Deno.addSignalListener(signal, onSignal);
