@@ -49,7 +49,9 @@ export type { LevelName, Logger }; // for programs that use this module
 export function serve(
   options: ServeOptions = {},
 ): { addr: Deno.NetAddr; finished: Promise<{ clients: number; requests: number }> } {
-  const context = createContext(options); // all options, and what the visits share
+  // All options, each with a value, and what the visits share: the limits on a client, and the
+  // clock that watches them.
+  const context = createContext(options);
   const { hostname, port, backlog, onListen } = context;
   // Socket, bind and listen in one. The backlog is how many clients can wait in the kernel's queue.
   const listener = Deno.listen({ hostname, port, tcpBacklog: backlog });
@@ -60,7 +62,8 @@ export function serve(
     listener.close(); // Otherwise nobody could use the port any more.
     throw error;
   }
-  // There is no `await`: acceptClients goes on while the program does other things.
+  // There is no `await`: acceptClients runs on while the program does other things, and `finished`
+  // is the promise of its result.
   return { addr, finished: acceptClients(listener, context) };
 }
 
@@ -72,29 +75,29 @@ const LONGEST_PAUSE_MS = 1000;
 // Serves one client after the other, until the server is told to stop. Meanwhile the other clients
 // wait in the kernel's queue.
 async function acceptClients(listener: Deno.TcpListener, context: Context) {
-  const { signal, waiting } = context;
+  const { signal, waiting } = context; // The signal aborts when the server is told to stop.
   const served = { clients: 0, requests: 0 };
   let pauseMs = FIRST_PAUSE_MS;
   const stop = () => {
     listener.close();
     limitVisit(context); // The current client may finish, but not for ever.
   };
-  signal.addEventListener("abort", stop); // "abort" means: the server is told to stop, by ^C say.
+  signal.addEventListener("abort", stop);
   if (signal.aborted) stop(); // That was before we listened to the signal.
-  // The limits on a client need a clock, see Waiting. `using` stops it when this function ends.
-  using _clock = waiting.startClock();
-  while (!signal.aborted) { // Each further turn is after an accept that has failed.
+  using _clock = waiting.startClock(); // `using` stops the clock when this function ends.
+  while (!signal.aborted) {
     try {
-      // This loop accepts a client, runs its body, accepts the next client, and so on. It ends when
-      // stop() has closed the listener. If the body threw an error, JavaScript would close the
-      // listener, too, and nobody could connect any more. So Session.run never throws.
+      // In Python: while True: conn, address = listener.accept(). The loop ends when stop() has
+      // closed the listener. If its body threw an error, JavaScript would close the listener, too,
+      // and nobody could connect any more. So Session.run never throws.
       for await (const conn of listener) {
         pauseMs = FIRST_PAUSE_MS;
         const requests = await new Session(conn, context).run();
         if (requests > 0) served.clients++;
         served.requests += requests;
       }
-    } catch (error) { // An accept has failed. The listener is still open.
+    } catch (error) {
+      // An accept has failed. The listener is still open, and `while` begins the loop again.
       pauseMs = await recover(error as Error, pauseMs, context);
     }
   }
@@ -120,7 +123,7 @@ type Level = "debug" | "info" | "warn" | "error";
  * error, and a warning is logged, or an error if the server itself has failed.
  */
 const SILENT_ENDS: Record<string, Level> = {
-  closed: "debug", // the client has its answer already, and the server is told to stop
+  closed: "debug", // the server is told to stop, and the client has its answer already
   left: "info", // the client closed or broke the connection before it had sent a byte
   idle: "info", // the client had its answer and was silent: many clients never close
   reset: "warn", // the client broke the connection later
@@ -134,36 +137,37 @@ interface Limit {
   readonly text: string;
 }
 
+// The limits follow each other in a visit: `request` until a whole request is here, `write` while
+// the answer is sent, `idle` until the next request begins, `request` again, and so on.
 // deno-fmt-ignore
 function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Required<ServeOptions>) {
   const seconds = (ms: number) => `${ms / 1000} s`;
   return {
-    // For a whole request: from the accept on; for a later one, from its first byte on.
-    timeout: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
-    // For a write. It has to wait if the client does not read, and all buffers on the way are full.
-    stalled: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
+    // From the accept on; for a later request, from its first byte on.
+    request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
+    // A write has to wait if the client does not read, and all buffers on the way are full.
+    write: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
     // For silence after an answer.
     idle: { ms: keepAliveTimeout, event: "idle", text: `silent for ${seconds(keepAliveTimeout)} after its answer: the next client's turn` },
     // For the whole visit, which is the turn of this client.
     turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: 5000, event: "stopping", text: "the server stops" },
-    // In the place of `idle`, when the server is told to stop. (1 ms, since 0 is no limit.)
+    // In the place of `idle`, when the server is told to stop: what has come already is still read.
     stopNow: { ms: 1, event: "closed", text: "the server stops" },
-    // For the client to close, after it was sent an error: see Session.#end.
+    // After an error was sent, until the client closes: see Session.#end.
     linger: { ms: 1000, event: "lingered", text: "the client does not close" },
   };
 }
 
-/** A limit is for the whole visit, or for what is waited for now. */
+/** What a limit is for: the whole visit, or what the server waits for now. */
 type Scope = "visit" | "now";
 
 /** How often the clock ticks, in ms. */
 const TICK_MS = 50;
 /**
- * So many ticks are added to each limit. One, because a limit begins between two ticks. The other
- * one, because after a pause of the program (^Z) the first tick may come before the read that
- * brings what has come meanwhile.
+ * So many ticks are added to each limit. One, since a limit begins between two ticks. The other,
+ * since after a pause of the program (^Z) a tick may come before the bytes that lie there are read.
  */
 const SPARE_TICKS = 2;
 
@@ -172,8 +176,8 @@ const SPARE_TICKS = 2;
  * on. `until` waits for an operation, such as a read, and gives its result; but if a limit is over
  * before, it throws the Fault of that limit. Python's recv does the same after settimeout.
  *
- * At a time two limits can be in force: one for the whole visit, and one for what is waited for
- * now. A new one takes the place of the one before it.
+ * Two limits can be in force at a time: one for the whole visit, and one for what the server waits
+ * for now. A new limit takes the place of the one that was in force for the same.
  *
  * Time is counted in ticks of a timer. While the whole program is paused (by ^Z, or in a laptop
  * that sleeps) the timer does not tick, and it does not make up for it later. So the client is not
@@ -183,7 +187,7 @@ class Waiting {
   #ticks = 0;
   #tickedAt = performance.now(); // when the last tick was, in ms
   #deadlines = new Map<Scope, { limit: Limit; endTick: number }>(); // the limits in force
-  #interrupt = (_fault: Fault) => {}; // ends the current wait: see until
+  #interrupt = (_fault: Fault) => {}; // throws at the place that waits now: until puts it here
 
   /** Starts the clock. It runs until what this returns is disposed of. */
   startClock(): Disposable {
@@ -208,20 +212,20 @@ class Waiting {
   }
 
   /**
-   * Two can end this wait: the operation, with its result or its error, and the clock, with a
-   * Fault. The first one counts, and what the other one does later is ignored. `resolve(result)`
-   * makes the `await` below give the result, and `reject(error)` makes it throw the error. There
-   * can only be one wait at a time.
+   * `new Promise` gives two functions: `resolve(result)` makes the `await` below give the result,
+   * and `reject(error)` makes it throw the error. The first call counts, later ones are ignored.
+   * The operation gets both. The clock gets `reject`, for a limit that is over. There can only be
+   * one wait at a time. If a limit is over first, the operation goes on, but nobody waits for it.
    */
   async until<T>(operation: Promise<T>): Promise<T> {
     const result = await new Promise<T>((resolve, reject) => {
-      operation.then(resolve, reject); // when the operation is done
-      this.#interrupt = reject; // for the clock, when a limit is over
-      this.#checkDeadlines(); // A limit can also have passed while nobody waited.
+      operation.then(resolve, reject);
+      this.#interrupt = reject;
+      this.#checkDeadlines(); // A limit can be over already: no `until` waited when it passed.
     });
-    // JavaScript does one thing at a time. At an `await` it goes on with what is ready, and comes
-    // to timers and to ^C only when nothing is. If a client sends all the time, its bytes are always
-    // ready, and the clock would stand still. So if a tick is overdue, we wait for a timer, too.
+    // JavaScript does one thing at a time. As long as something is ready, such as the bytes of a
+    // client that sends all the time, it does not come to timers and to ^C: the clock would stand
+    // still. So if a tick is overdue, we wait for a timer ourselves. Then all others come, too.
     if (performance.now() - this.#tickedAt > TICK_MS) await delay(0);
     return result;
   }
@@ -243,14 +247,17 @@ class Waiting {
 
 /** The lab's answer to a request. */
 const ACKNOWLEDGEMENT = 1;
-/** How long the first answer waits if the request came too early, in ms: see #greetAndRead. */
+/** How long the first answer waits if the request came before the greeting, in ms. */
 const EARLY_MS = 20;
 
-/** The visit of one client, from accept to close. */
+/**
+ * The visit of one client, from accept to close. The calls of `#log.trace` are for the log at level
+ * DEBUG, which shows what is on the wire.
+ */
 class Session {
   #requests = 0; // how many were printed
   #reads = 0; // how many reads have brought bytes
-  #writing = Promise.resolve(); // the last write: an error must not overtake it
+  #writing = Promise.resolve(); // the last write. If a limit interrupts it, it is still under way.
   readonly #log: ClientLog;
   readonly #framer: Framer;
 
@@ -264,10 +271,9 @@ class Session {
   async run(): Promise<number> {
     const { waiting, limits, signal } = this.context;
     try {
-      // The log shows this at level DEBUG alone; at other levels the function is not called.
       this.#log.trace(() => ({ step: "accepted", text: "accepted" }));
       waiting.begin("visit", signal.aborted ? limits.stopping : limits.turn);
-      waiting.begin("now", limits.timeout);
+      waiting.begin("now", limits.request);
       let bytes = await this.#greetAndRead();
       while (bytes !== null) {
         await this.#answer(bytes);
@@ -292,8 +298,8 @@ class Session {
   async #greetAndRead(): Promise<Uint8Array | null> {
     const { waiting } = this.context;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
-    const reading = this.#read(); // It begins here, and is awaited below.
-    reading.catch(() => {}); // Deno ends a program if nobody has asked yet for such an error.
+    const reading = this.#read(); // It begins now, and is awaited below.
+    reading.catch(() => {}); // Deno would end the program over an error that nobody awaits yet.
     await waiting.until(this.#write({ clientid: this.conn.remoteAddr.port }));
     const isEarly = this.#reads > 0;
     const bytes = await waiting.until(reading);
@@ -301,14 +307,14 @@ class Session {
     return bytes;
   }
 
-  // Step 2 again. If a part of a request is here, its limit goes on. If not, the client is silent
-  // until the first byte of a further request comes, and from then on that one has its limit.
+  // Step 2 again. If a part of a request is here, its limit goes on. If not, `idle` is in force
+  // until the first byte of a further request comes, and then that request has its limit.
   async #receive(): Promise<Uint8Array | null> {
     const { waiting, limits, signal } = this.context;
     const isNewRequest = this.#framer.pending().length === 0;
     if (isNewRequest) waiting.begin("now", signal.aborted ? limits.stopNow : limits.idle);
     const bytes = await waiting.until(this.#read());
-    if (isNewRequest) waiting.begin("now", limits.timeout);
+    if (isNewRequest) waiting.begin("now", limits.request);
     return bytes;
   }
 
@@ -355,9 +361,9 @@ class Session {
       throw bugOf(error); // What is not printed must not be acknowledged.
     }
     this.#requests += students.length;
-    waiting.begin("now", limits.stalled);
+    waiting.begin("now", limits.write);
     await waiting.until(this.#write(ACKNOWLEDGEMENT, students.length));
-    waiting.begin("now", limits.timeout); // for a next request that has begun in the same read
+    waiting.begin("now", limits.request); // in case that the next one has begun in the same read
   }
 
   // Sends a value, as often as `times` says.
@@ -393,33 +399,42 @@ class Session {
     return new Fault("reset", `${BROKEN_TEXT} (${error})`);
   }
 
-  // Logs the fault. If the client is to be told, it sends the error, ends the server's direction of
-  // the connection, and reads and drops what still comes until the client closes. This is called a
-  // lingering close. The reason is: if bytes of the client are unread when we close, the kernel
-  // sends a reset, and at a reset the client's system may throw away the error before it is read.
-  // (If a limit has interrupted a read, that read is still under way, and takes the next bytes.)
+  // Logs the fault, and sends it to the client, if the client is to be told.
   async #end({ event, message }: Fault): Promise<void> {
-    const { waiting, limits, buffer } = this.context;
+    const { waiting, limits } = this.context;
     const isBug = event === "bug";
     this.#log.report(SILENT_ENDS[event] ?? (isBug ? "error" : "warn"), event, message);
     if (event in SILENT_ENDS) return;
     waiting.clear(); // Otherwise the limit that is over would throw again.
     waiting.begin("now", limits.linger);
+    const error = isBug ? "the server has failed, not you" : message;
     try {
-      await waiting.until(this.#writing); // A limit may have interrupted it.
-      await waiting.until(
-        this.#write({ error: isBug ? "the server has failed, not you" : message }),
-      );
+      await waiting.until(this.#writing); // An answer may be under way. The error comes behind it.
+      await waiting.until(this.#write({ error }));
       await this.conn.closeWrite(); // shutdown(SHUT_WR) in Python
-      let count: number | null = event === "truncated" ? null : 0; // A truncated stream has ended.
-      while (count !== null) {
-        count = await waiting.until(this.conn.read(buffer));
-        this.#log.trace(() => describeRead(count === null ? null : buffer.subarray(0, count)));
-      }
+      if (event !== "truncated") await this.#dropRest();
     } catch {
       // The client is gone, or it has not closed in time.
     }
   }
+
+  // If bytes of the client are unread when we close, the kernel sends a reset, and at a reset the
+  // client's system may throw away the error before the client has read it. So we read and drop
+  // what still comes, until the client closes. This is called a lingering close. (A read that a
+  // limit has interrupted is still under way, and takes the first bytes that come.)
+  async #dropRest(): Promise<void> {
+    const { waiting, buffer } = this.context;
+    let count: number | null = 0;
+    while (count !== null) {
+      count = await waiting.until(this.conn.read(buffer));
+      this.#log.trace(() => describeRead(count === null ? null : buffer.subarray(0, count)));
+    }
+  }
+}
+
+// The line of a request, as the lab has it.
+function lineOf({ student_name: name, github_username: user, sid }: Student): string {
+  return escape(`Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`, UNSAFE);
 }
 
 const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
@@ -440,7 +455,7 @@ function limitVisit({ waiting, limits, logger }: Context): void {
   waiting.begin("visit", limits.stopping);
   if (current === limits.idle) {
     waiting.begin("now", limits.stopNow);
-  } else if (current === limits.timeout || current === limits.stalled) {
+  } else if (current === limits.request || current === limits.write) {
     const text = "The server stops: the current client has up to 5 s to finish";
     writeRecord(logger, "info", text, { event: "stopping" });
   }
@@ -535,7 +550,7 @@ export const DEFAULTS = {
 type Context = ReturnType<typeof createContext>;
 
 function createContext(options: ServeOptions) {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const given = Object.entries(options).filter(([_name, value]) => value !== undefined);
   const settings: Required<ServeOptions> = {
     ...DEFAULTS,
     signal: new AbortController().signal, // It never aborts.
@@ -616,29 +631,6 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(maxMessageBytes + READ_BYTES);
 }
 
-// Returns the index after the value that begins at `start`. The bytes up to `arrivedEnd` have come.
-// If the value is not whole yet, this is the smallest index where it can end, which is over
-// `arrivedEnd`. Nothing is kept between two calls: each one goes over the value from its start.
-//
-// For example, the bytes 92 01 a1 78 are the list [1, "x"]. The header 92 says that two values
-// follow, so two are missing. After 01 one is missing. The header a1 says that one byte follows,
-// which is 78, and after that none is missing. If only 92 01 has come, the list takes one byte more
-// at the least. A header may be cut, too: da says that two bytes with the length of a string
-// follow. If only da 01 has come, nobody knows yet how long the string is, and it ends after the
-// header at the least.
-function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number): number {
-  let at = start;
-  let missing = 1; // Values that have not begun. Each takes one byte at the least.
-  while (missing > 0 && at < arrivedEnd) {
-    missing--;
-    const header = readHeader(bytes, at);
-    if (header.end > arrivedEnd) return header.end + missing;
-    missing += header.values;
-    at = header.dataEnd;
-  }
-  return at + missing;
-}
-
 /**
  * Formats of the MessagePack specification that belong together. A value begins with a header: one
  * byte, which says the format, and for some formats a length field. What the length counts comes
@@ -684,9 +676,9 @@ for (let byte = 0; byte < 256; byte++) {
 // dict, which have headers of their own.
 function readHeader(bytes: Uint8Array, at: number) {
   const { first, counts, lengthBytes, dataBytes } = FAMILY_OF[bytes[at]];
-  const index = bytes[at] - first; // which format of the family; or the length, without a field
+  const index = bytes[at] - first; // which format of the family
   const end = at + 1 + (lengthBytes?.[index] ?? 0); // `?.` and `?? 0`: 0 if there is none
-  let length = lengthBytes === undefined ? index : 0;
+  let length = lengthBytes === undefined ? index : 0; // Without a field it is in the first byte.
   for (let i = at + 1; i < end; i++) length = length * 256 + bytes[i];
   const isText = counts === "text bytes";
   const header = { isText, end, dataEnd: end + (dataBytes?.[index] ?? 0), values: 0 };
@@ -694,6 +686,29 @@ function readHeader(bytes: Uint8Array, at: number) {
   if (counts === "values") header.values = length;
   if (counts === "pairs") header.values = length * 2;
   return header;
+}
+
+// Returns where the value that begins at `start` ends: the index behind it. The bytes up to
+// `arrivedEnd` have come. If the result is over that, the value is not whole yet, and the result is
+// the least where it can end. Nothing is kept between two calls: each one begins at `start`.
+//
+// For example, the bytes 92 01 a1 78 are the list [1, "x"]. The header 92 says that two values
+// follow, so two are missing. After 01 one is missing. The header a1 says that one byte follows,
+// which is 78, and after that none is missing. If only 92 01 has come, the list takes one byte more
+// at the least. A header may be cut, too: da says that two bytes with the length of a string
+// follow. If only da 01 has come, nobody knows yet how long the string is, and it ends after the
+// header at the least.
+function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number): number {
+  let at = start;
+  let missing = 1; // Values that have not begun. Each takes one byte at the least.
+  while (missing > 0 && at < arrivedEnd) {
+    missing--;
+    const header = readHeader(bytes, at);
+    if (header.end > arrivedEnd) return header.end + missing;
+    missing += header.values;
+    at = header.dataEnd;
+  }
+  return at + missing;
 }
 
 // ---------------------------------------------------------------------------- one request --
@@ -740,6 +755,11 @@ function checkUtf8(text: Uint8Array): void {
   throw new Fault("refused", `a text is not UTF-8, ${NO_ENCODE}: ${dump(text)}`);
 }
 
+/** The longest line of a request, in bytes: so much a pipe of Linux takes whole or not at all. */
+const MAX_LINE_BYTES = 4096;
+/** The most bytes that one byte of a text takes in the line: an escape such as \u001b. */
+const ESCAPE_BYTES = 6;
+
 // Takes the value of a message for a request, or throws a Fault that says what is wrong with it.
 function parseRequest(message: Uint8Array, value: unknown): Student {
   if (kindOf(value) !== "a dict") throw notADict(message, value);
@@ -749,6 +769,7 @@ function parseRequest(message: Uint8Array, value: unknown): Student {
     github_username: readText(fields, "github_username"),
     sid: readId(fields, "sid"),
   };
+  // Hardly a line can be too long, so hardly one is made here to be measured.
   const canBeTooLong = message.length * ESCAPE_BYTES > MAX_LINE_BYTES;
   if (canBeTooLong && textEncoder.encode(lineOf(student)).length > MAX_LINE_BYTES) {
     throw new Fault("too-long", `the line would be over the limit of ${MAX_LINE_BYTES} bytes`);
@@ -1050,10 +1071,6 @@ function quote(text: string): string {
 }
 
 const textEncoder = new TextEncoder();
-/** The longest line of a request, in bytes: so much a pipe of Linux takes whole or not at all. */
-const MAX_LINE_BYTES = 4096;
-/** The most bytes that one byte of a text takes in the line: an escape such as \u001b. */
-const ESCAPE_BYTES = 6;
 const LINE_END = "\n".charCodeAt(0);
 
 /**
@@ -1079,8 +1096,8 @@ class LineWriter {
         start += this.output.writeSync(bytes.subarray(start, pieceEnd + 1));
       } catch (error) {
         // A pipe is full. As a rule a write waits; but some programs leave a pipe in a mode where
-        // it fails, and takes nothing of such a piece. Then we sleep for 1 ms, and try again. (We wait
-        // for a change of a number that nobody changes: there is no plainer call for it.)
+        // it fails, and takes nothing of such a piece. Then we sleep for 1 ms, and try again. (We
+        // wait for a change of a number that nobody changes: there is no plainer call for it.)
         if (!(error instanceof Deno.errors.WouldBlock)) throw error;
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
       }
@@ -1091,11 +1108,6 @@ class LineWriter {
 
 const standardOutput = new LineWriter(Deno.stdout);
 const standardError = new LineWriter(Deno.stderr);
-
-// The line of a request, as the lab has it.
-function lineOf({ student_name: name, github_username: user, sid }: Student): string {
-  return escape(`Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`, UNSAFE);
-}
 
 // What prints the lab's lines on standard output: two options of `serve`.
 function createPrinter(format: LogFormat) {
@@ -1263,12 +1275,14 @@ const SAME_SIGNAL_MS = 100;
 
 // The first signal stops the server. A further one ends the program at once.
 function stopAtSignals(stop: AbortController): void {
-  let firstAt = Infinity;
+  let firstAt: number | undefined;
   const onSignal = () => {
-    const now = performance.now();
-    if (now - firstAt >= SAME_SIGNAL_MS) Deno.exit(1);
-    firstAt = Math.min(firstAt, now);
-    stop.abort();
+    if (firstAt === undefined) {
+      firstAt = performance.now();
+      stop.abort();
+    } else if (performance.now() - firstAt >= SAME_SIGNAL_MS) {
+      Deno.exit(1);
+    }
   };
   for (const signal of STOP_SIGNALS) Deno.addSignalListener(signal, onSignal);
 }
