@@ -22,7 +22,7 @@ function ladderTexts(svg: string): string[] {
   return textsOf(svg).map(({ text }) => text)
     .filter((text) => !isTime.test(text))
     .map((text) => text.replace(/127\.0\.0\.1:\d+/, "ADDRESS"))
-    .map((text) => text.replace(/(clientid'?: )\d+/, "$1PORT"))
+    .map((text) => text.replace(/("clientid":)\d+/, "$1PORT"))
     .map((text) => text.replace(/^(81 a8 .*) cd .. ..$/, "$1 cd PORT"));
 }
 
