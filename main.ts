@@ -49,8 +49,8 @@ export type { LevelName, Logger }; // for programs that use this module
 export function serve(
   options: ServeOptions = {},
 ): { addr: Deno.NetAddr; finished: Promise<{ clients: number; requests: number }> } {
-  // All options, each with a value, and what the visits share: the limits on a client, and the
-  // clock that watches them.
+  // The options (they stand behind Session), each with a value; and what all visits share, such as
+  // the limits on a client and the clock that watches them.
   const context = createContext(options);
   const { hostname, port, backlog, onListen } = context;
   // Socket, bind and listen in one. The backlog is how many clients can wait in the kernel's queue.
@@ -106,6 +106,17 @@ async function acceptClients(listener: Deno.TcpListener, context: Context) {
 
 // --------------------------------------------------------- how a visit can end, and how to wait --
 
+// A visit ends when the client closes. All other ends are errors that are thrown, most of them of
+// the class Fault. The server waits for a client as Python does after settimeout. In Python:
+//
+//     s.settimeout(2)
+//     data = s.recv(4096)  # gives what came, or throws when 2 s are over
+//
+// Here:
+//
+//     waiting.begin("now", limits.idle);
+//     bytes = await waiting.until(read()); // gives what came, or throws when 2 s are over
+
 /** Why a visit has ended. `submit` and the command line throw it, too. */
 export class Fault extends Error {
   /** `event` names the kind, for programs; `message` tells people. */
@@ -123,7 +134,7 @@ type Level = "debug" | "info" | "warn" | "error";
  * error, and a warning is logged, or an error if the server itself has failed.
  */
 const SILENT_ENDS: Record<string, Level> = {
-  closed: "debug", // the server is told to stop, and the client has its answer already
+  dismissed: "debug", // the server is told to stop, and the client has its answer already
   left: "info", // the client closed or broke the connection before it had sent a byte
   idle: "info", // the client had its answer and was silent: many clients never close
   reset: "warn", // the client broke the connection later
@@ -154,7 +165,7 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: 5000, event: "stopping", text: "the server stops" },
     // In the place of `idle`, when the server is told to stop: what has come already is still read.
-    stopNow: { ms: 1, event: "closed", text: "the server stops" },
+    stopNow: { ms: 1, event: "dismissed", text: "the server stops" },
     // After an error was sent, until the client closes: see Session.#end.
     linger: { ms: 1000, event: "lingered", text: "the client does not close" },
   };
@@ -166,18 +177,15 @@ type Scope = "visit" | "now";
 /** How often the clock ticks, in ms. */
 const TICK_MS = 50;
 /**
- * So many ticks are added to each limit. One, since a limit begins between two ticks. The other,
- * since after a pause of the program (^Z) a tick may come before the bytes that lie there are read.
+ * So many ticks are added to each limit: a limit begins between two ticks, and bytes that came in
+ * time may be read a tick later.
  */
 const SPARE_TICKS = 2;
 
 /**
- * Waits for what the other side does, with limits. `begin` says which limit is in force from now
- * on. `until` waits for an operation, such as a read, and gives its result; but if a limit is over
- * before, it throws the Fault of that limit. Python's recv does the same after settimeout.
- *
- * Two limits can be in force at a time: one for the whole visit, and one for what the server waits
- * for now. A new limit takes the place of the one that was in force for the same.
+ * Waits for what the other side does. `begin` says which limit is in force from now on, `until`
+ * waits for an operation, such as a read. Two limits can be in force at a time: one for the whole
+ * visit, and one for what the server waits for now.
  *
  * Time is counted in ticks of a timer. While the whole program is paused (by ^Z, or in a laptop
  * that sleeps) the timer does not tick, and it does not make up for it later. So the client is not
@@ -195,7 +203,7 @@ class Waiting {
     return { [Symbol.dispose]: () => clearInterval(timer) }; // `using` calls it at the end.
   }
 
-  /** From now on this limit is in force for this scope, and no other one. */
+  /** From now on this limit is in force for this scope. It takes the place of the one before it. */
   begin(scope: Scope, limit: Limit): void {
     const ticks = limit.ms === 0 ? Infinity : Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
     this.#deadlines.set(scope, { limit, endTick: this.#ticks + ticks });
@@ -212,10 +220,13 @@ class Waiting {
   }
 
   /**
-   * `new Promise` gives two functions: `resolve(result)` makes the `await` below give the result,
-   * and `reject(error)` makes it throw the error. The first call counts, later ones are ignored.
-   * The operation gets both. The clock gets `reject`, for a limit that is over. There can only be
-   * one wait at a time. If a limit is over first, the operation goes on, but nobody waits for it.
+   * Gives the result of the operation, or throws its error; or throws the Fault of a limit that is
+   * over before. Then the operation itself goes on, but nobody waits for it any more. There can
+   * only be one wait at a time.
+   *
+   * `new Promise` gives two functions: `resolve(result)` makes the `await` give the result, and
+   * `reject(error)` makes it throw the error. The first call counts, later ones are ignored. The
+   * operation gets both, and the clock gets `reject`.
    */
   async until<T>(operation: Promise<T>): Promise<T> {
     const result = await new Promise<T>((resolve, reject) => {
@@ -1084,26 +1095,38 @@ class LineWriter {
 
   /** Writes lines. A torn line before them is ended, or the next one would be lost with it. */
   write(lines: string): void {
-    const bytes = textEncoder.encode(`${this.#isTorn ? "\n" : ""}${lines}\n`);
+    let rest = textEncoder.encode(`${this.#isTorn ? "\n" : ""}${lines}\n`);
     this.#isTorn = true;
-    let start = 0;
-    while (start < bytes.length) {
-      // One piece after the other is written. A piece is as many whole lines as fit into
-      // MAX_LINE_BYTES, but one line at the least.
-      const end = bytes.lastIndexOf(LINE_END, start + MAX_LINE_BYTES - 1);
-      const pieceEnd = end < start ? bytes.indexOf(LINE_END, start) : end;
-      try {
-        start += this.output.writeSync(bytes.subarray(start, pieceEnd + 1));
-      } catch (error) {
-        // A pipe is full. As a rule a write waits; but some programs leave a pipe in a mode where
-        // it fails, and takes nothing of such a piece. Then we sleep for 1 ms, and try again. (We
-        // wait for a change of a number that nobody changes: there is no plainer call for it.)
-        if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-      }
+    while (rest.length > 0) {
+      const count = this.#tryToWrite(firstLines(rest));
+      rest = rest.subarray(count);
     }
     this.#isTorn = false;
   }
+
+  // Returns how many bytes were written. A write to a full pipe waits. But some programs leave a
+  // pipe in a mode where it fails instead, and takes nothing of such a piece: we try again later.
+  #tryToWrite(piece: Uint8Array): number {
+    try {
+      return this.output.writeSync(piece);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      sleep(1);
+      return 0;
+    }
+  }
+}
+
+// As many whole lines as a pipe takes at once, but one line at the least.
+function firstLines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const lastEnd = bytes.lastIndexOf(LINE_END, MAX_LINE_BYTES - 1);
+  const end = lastEnd >= 0 ? lastEnd : bytes.indexOf(LINE_END);
+  return bytes.subarray(0, end + 1);
+}
+
+// The whole program sleeps, unlike with delay. (It waits for a number that nobody changes.)
+function sleep(ms: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 const standardOutput = new LineWriter(Deno.stdout);

@@ -101,6 +101,15 @@ async function starvedEvents(): Promise<string[]> {
   return eventsOf([stalled, failed]);
 }
 
+/** The events of a server that is stopped while a client is silent after its answer. */
+async function stoppedEvents(): Promise<string[]> {
+  await using server = await startWithJson("--log-level", "DEBUG");
+  using client = await visit(server.port);
+  await client.pass();
+  server.child.kill("SIGTERM"); // dismissed
+  return eventsOf((await server.end()).err);
+}
+
 /** The events of a server whose standard output is gone. */
 async function brokenEvents(): Promise<string[]> {
   await using server = await startWithJson();
@@ -112,7 +121,8 @@ async function brokenEvents(): Promise<string[]> {
 }
 
 runTest("every event of docs/protocol.md is caused, and no other one", async () => {
-  const caused = await Promise.all([visitedEvents(), starvedEvents(), brokenEvents()]);
+  const causes = [visitedEvents(), stoppedEvents(), starvedEvents(), brokenEvents()];
+  const caused = await Promise.all(causes);
   const events = new Set(["listening", ...caused.flat()]); // The first line is where the port is.
   const page = await readProjectFile("docs/protocol.md");
   const rows = page.split("\n| what happens")[1].split("\n\n")[0].split("\n").slice(2);
