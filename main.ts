@@ -49,8 +49,8 @@ export type { LevelName, Logger }; // for programs that use this module
 export function serve(
   options: ServeOptions = {},
 ): { addr: Deno.NetAddr; finished: Promise<{ clients: number; requests: number }> } {
-  // The options (they stand behind Session), each with a value; and what all visits share, such as
-  // the limits on a client and the clock that watches them.
+  // The context is the options, each with a value, and what all visits share: the limits (how long
+  // we wait for a client), `waiting` (the clock that measures it), and a buffer for what arrives.
   const context = createContext(options);
   const { hostname, port, backlog, onListen } = context;
   // Socket, bind and listen in one. The backlog is how many clients can wait in the kernel's queue.
@@ -62,8 +62,8 @@ export function serve(
     listener.close(); // Otherwise nobody could use the port any more.
     throw error;
   }
-  // There is no `await`: acceptClients runs on while the program does other things, and `finished`
-  // is the promise of its result.
+  // There is no `await`, so `serve` returns at once. Whenever acceptClients waits for something,
+  // the rest of the program can run. `finished` is the promise of its result.
   return { addr, finished: acceptClients(listener, context) };
 }
 
@@ -72,32 +72,34 @@ const FIRST_PAUSE_MS = 5;
 /** The longest pause after a failed accept, in ms. */
 const LONGEST_PAUSE_MS = 1000;
 
-// Serves one client after the other, until the server is told to stop. Meanwhile the other clients
-// wait in the kernel's queue.
+// Serves one client after the other. Meanwhile the other clients wait in the kernel's queue. `for
+// await` accepts the clients, as `while True: conn, address = listener.accept()` does in Python. It
+// can end in three ways:
+//
+// - stop() has closed the listener. Then the signal is aborted, so `while` ends, too.
+// - An accept has failed. The listener is still open, and `while` begins `for await` again.
+// - The body has thrown an error. Then JavaScript closes the listener, and nobody could connect any
+//   more. So Session.run never throws.
 async function acceptClients(listener: Deno.TcpListener, context: Context) {
-  const { signal, waiting } = context; // The signal aborts when the server is told to stop.
+  const { signal, waiting } = context;
   const served = { clients: 0, requests: 0 };
   let pauseMs = FIRST_PAUSE_MS;
   const stop = () => {
     listener.close();
     limitVisit(context); // The current client may finish, but not for ever.
   };
-  signal.addEventListener("abort", stop);
+  signal.addEventListener("abort", stop); // ^C "aborts" the signal: see stopAtSignals.
   if (signal.aborted) stop(); // That was before we listened to the signal.
-  using _clock = waiting.startClock(); // `using` stops the clock when this function ends.
+  using _clock = waiting.startClock(); // like `with` in Python: the clock stops at the end
   while (!signal.aborted) {
     try {
-      // In Python: while True: conn, address = listener.accept(). The loop ends when stop() has
-      // closed the listener. If its body threw an error, JavaScript would close the listener, too,
-      // and nobody could connect any more. So Session.run never throws.
       for await (const conn of listener) {
         pauseMs = FIRST_PAUSE_MS;
         const requests = await new Session(conn, context).run();
         if (requests > 0) served.clients++;
         served.requests += requests;
       }
-    } catch (error) {
-      // An accept has failed. The listener is still open, and `while` begins the loop again.
+    } catch (error) { // An accept has failed.
       pauseMs = await recover(error as Error, pauseMs, context);
     }
   }
@@ -112,9 +114,9 @@ async function acceptClients(listener: Deno.TcpListener, context: Context) {
 //     s.settimeout(2)
 //     data = s.recv(4096)  # gives what came, or throws when 2 s are over
 //
-// Here:
+// Here, where the limit `idle` is 2 s long:
 //
-//     waiting.begin("now", limits.idle);
+//     waiting.begin("now", limits.idle); // for what we wait for now, not for the whole visit
 //     bytes = await waiting.until(read()); // gives what came, or throws when 2 s are over
 
 /** Why a visit has ended. `submit` and the command line throw it, too. */
@@ -164,9 +166,10 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
     turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: 5000, event: "stopping", text: "the server stops" },
-    // In the place of `idle`, when the server is told to stop: what has come already is still read.
+    // In the place of `idle`, when the server is told to stop. With SPARE_TICKS it is 150 ms long,
+    // so that a request which has come already is still read.
     stopNow: { ms: 1, event: "dismissed", text: "the server stops" },
-    // After an error was sent, until the client closes: see Session.#end.
+    // For the client to close, after it was sent an error: see Session.#dropRest.
     linger: { ms: 1000, event: "lingered", text: "the client does not close" },
   };
 }
@@ -195,7 +198,7 @@ class Waiting {
   #ticks = 0;
   #tickedAt = performance.now(); // when the last tick was, in ms
   #deadlines = new Map<Scope, { limit: Limit; endTick: number }>(); // the limits in force
-  #interrupt = (_fault: Fault) => {}; // throws at the place that waits now: until puts it here
+  #interrupt = (_fault: Fault) => {}; // ends the current wait; until puts it here
 
   /** Starts the clock. It runs until what this returns is disposed of. */
   startClock(): Disposable {
@@ -220,13 +223,13 @@ class Waiting {
   }
 
   /**
-   * Gives the result of the operation, or throws its error; or throws the Fault of a limit that is
-   * over before. Then the operation itself goes on, but nobody waits for it any more. There can
-   * only be one wait at a time.
+   * Gives the result of the operation, or throws its error. If a limit is over before the operation
+   * is done, it throws the Fault of that limit; the operation itself goes on, but nobody waits for
+   * it any more. There can only be one wait at a time.
    *
    * `new Promise` gives two functions: `resolve(result)` makes the `await` give the result, and
    * `reject(error)` makes it throw the error. The first call counts, later ones are ignored. The
-   * operation gets both, and the clock gets `reject`.
+   * operation gets both. The clock gets `reject`, under the name #interrupt.
    */
   async until<T>(operation: Promise<T>): Promise<T> {
     const result = await new Promise<T>((resolve, reject) => {
@@ -234,9 +237,9 @@ class Waiting {
       this.#interrupt = reject;
       this.#checkDeadlines(); // A limit can be over already: no `until` waited when it passed.
     });
-    // JavaScript does one thing at a time. As long as something is ready, such as the bytes of a
-    // client that sends all the time, it does not come to timers and to ^C: the clock would stand
-    // still. So if a tick is overdue, we wait for a timer ourselves. Then all others come, too.
+    // JavaScript does one thing at a time, and timers and ^C only when nothing else is ready. The
+    // bytes of a client that sends all the time are always ready, and the clock would stand still.
+    // So if a tick is overdue, we wait for a timer: then nothing else is ready, and all come.
     if (performance.now() - this.#tickedAt > TICK_MS) await delay(0);
     return result;
   }
@@ -258,7 +261,7 @@ class Waiting {
 
 /** The lab's answer to a request. */
 const ACKNOWLEDGEMENT = 1;
-/** How long the first answer waits if the request came before the greeting, in ms. */
+/** How long the first answer waits for a client that sends before it is greeted, in ms. */
 const EARLY_MS = 20;
 
 /**
@@ -268,7 +271,7 @@ const EARLY_MS = 20;
 class Session {
   #requests = 0; // how many were printed
   #reads = 0; // how many reads have brought bytes
-  #writing = Promise.resolve(); // the last write. If a limit interrupts it, it is still under way.
+  #writing = Promise.resolve(); // the last write: #end waits for it, or an error would be mixed in
   readonly #log: ClientLog;
   readonly #framer: Framer;
 
@@ -301,16 +304,15 @@ class Session {
     return this.#requests;
   }
 
-  // Step 1, and the first read of step 2. Most clients of the lab call recv once for each message.
-  // Some of them send their request before they read the greeting. If the answer came at once, such
-  // a client would get greeting and answer in one recv, and fail. So its answer is sent EARLY_MS
-  // later. To find out whether the request is there already, we begin to read before we greet, and
-  // look whether that read is done when the greeting is sent.
+  // Step 1, and the first read of step 2. We begin to read before we greet, for this reason: some
+  // clients send their request at once, and call recv later, once for each message. Such a client
+  // would get greeting and answer in one recv, and fail. So we look whether its request was there
+  // before it was greeted, and if so, its answer waits for EARLY_MS.
   async #greetAndRead(): Promise<Uint8Array | null> {
     const { waiting } = this.context;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
     const reading = this.#read(); // It begins now, and is awaited below.
-    reading.catch(() => {}); // Deno would end the program over an error that nobody awaits yet.
+    reading.catch(() => {}); // An error is thrown below. Until then Deno must not miss an `await`.
     await waiting.until(this.#write({ clientid: this.conn.remoteAddr.port }));
     const isEarly = this.#reads > 0;
     const bytes = await waiting.until(reading);
@@ -423,7 +425,7 @@ class Session {
       await waiting.until(this.#writing); // An answer may be under way. The error comes behind it.
       await waiting.until(this.#write({ error }));
       await this.conn.closeWrite(); // shutdown(SHUT_WR) in Python
-      if (event !== "truncated") await this.#dropRest();
+      if (event !== "truncated") await this.#dropRest(); // A truncated stream has ended.
     } catch {
       // The client is gone, or it has not closed in time.
     }
@@ -431,8 +433,9 @@ class Session {
 
   // If bytes of the client are unread when we close, the kernel sends a reset, and at a reset the
   // client's system may throw away the error before the client has read it. So we read and drop
-  // what still comes, until the client closes. This is called a lingering close. (A read that a
-  // limit has interrupted is still under way, and takes the first bytes that come.)
+  // what still comes, until the client closes. This is called a lingering close. (If a limit has
+  // ended the wait for a read, that read goes on, and the first bytes go to it. They are dropped,
+  // too.)
   async #dropRest(): Promise<void> {
     const { waiting, buffer } = this.context;
     let count: number | null = 0;
@@ -573,7 +576,8 @@ function createContext(options: ServeOptions) {
     ...settings,
     limits: createLimits(settings),
     waiting: new Waiting(), // for the client that is being served
-    buffer: createBuffer(settings.maxMessageBytes), // One client at a time: one buffer serves all.
+    // One client at a time, and no read outlives its connection: one buffer serves all.
+    buffer: createBuffer(settings.maxMessageBytes),
   };
 }
 
@@ -684,7 +688,11 @@ for (let byte = 0; byte < 256; byte++) {
 
 // Reads the header of the value that begins at `at`. `end` is the index after it, and `dataEnd` the
 // index after the bytes that belong to it. `values` is how many values follow: those in a list or
-// dict, which have headers of their own.
+// dict, which have headers of their own. Examples:
+//
+// - a5 is the format 5 of its family, which has no length field: a string of 5 bytes.
+// - da 01 00 is the format 1 of the family d9. Its length field has 2 bytes: a string of 256 bytes.
+// - 93 is the format 3 of its family: a list, so 3 values follow, and no bytes belong to it.
 function readHeader(bytes: Uint8Array, at: number) {
   const { first, counts, lengthBytes, dataBytes } = FAMILY_OF[bytes[at]];
   const index = bytes[at] - first; // which format of the family
@@ -780,7 +788,7 @@ function parseRequest(message: Uint8Array, value: unknown): Student {
     github_username: readText(fields, "github_username"),
     sid: readId(fields, "sid"),
   };
-  // Hardly a line can be too long, so hardly one is made here to be measured.
+  // Escapes make a text longer. Only of a long message the line is made here, to be measured.
   const canBeTooLong = message.length * ESCAPE_BYTES > MAX_LINE_BYTES;
   if (canBeTooLong && textEncoder.encode(lineOf(student)).length > MAX_LINE_BYTES) {
     throw new Fault("too-long", `the line would be over the limit of ${MAX_LINE_BYTES} bytes`);
@@ -1124,7 +1132,8 @@ function firstLines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return bytes.subarray(0, end + 1);
 }
 
-// The whole program sleeps, unlike with delay. (It waits for a number that nobody changes.)
+// The whole program sleeps, unlike with delay. JavaScript has no call for that, so we wait for a
+// change of a number that nobody changes.
 function sleep(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
