@@ -131,9 +131,9 @@ export class Fault extends Error {
 type Level = "debug" | "info" | "warn" | "error";
 
 /**
- * The ends of a visit at which the client gets no `{"error": ...}`. On the left is the event of the
- * Fault, on the right the level at which it is logged. At every other end the client gets the
- * error, and a warning is logged, or an error if the server itself has failed.
+ * The ends of a visit at which the client gets no `{"error": ...}`, by the event of the Fault, and
+ * the level of their record in the log. At all other Faults the client gets the message; their
+ * level is "warn", and "error" for a mistake of this program.
  */
 const SILENT_ENDS: Record<string, Level> = {
   dismissed: "debug", // the server is told to stop, and the client has its answer already
@@ -271,7 +271,7 @@ const EARLY_MS = 20;
 class Session {
   #requests = 0; // how many were printed
   #reads = 0; // how many reads have brought bytes
-  #writing = Promise.resolve(); // the last write: #end waits for it, or an error would be mixed in
+  #writing = Promise.resolve(); // the last write: #end waits for it, before it sends an error
   readonly #log: ClientLog;
   readonly #framer: Framer;
 
@@ -312,7 +312,7 @@ class Session {
     const { waiting } = this.context;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
     const reading = this.#read(); // It begins now, and is awaited below.
-    reading.catch(() => {}); // An error is thrown below. Until then Deno must not miss an `await`.
+    reading.catch(() => {}); // This is for Deno alone. An error is still thrown where we await it.
     await waiting.until(this.#write({ clientid: this.conn.remoteAddr.port }));
     const isEarly = this.#reads > 0;
     const bytes = await waiting.until(reading);
@@ -418,11 +418,11 @@ class Session {
     const isBug = event === "bug";
     this.#log.report(SILENT_ENDS[event] ?? (isBug ? "error" : "warn"), event, message);
     if (event in SILENT_ENDS) return;
-    waiting.clear(); // Otherwise the limit that is over would throw again.
+    waiting.clear(); // Otherwise the limit that is over would throw at the next wait, too.
     waiting.begin("now", limits.linger);
     const error = isBug ? "the server has failed, not you" : message;
     try {
-      await waiting.until(this.#writing); // An answer may be under way. The error comes behind it.
+      await waiting.until(this.#writing); // An answer, if `turn` or `stopping` has ended its wait.
       await waiting.until(this.#write({ error }));
       await this.conn.closeWrite(); // shutdown(SHUT_WR) in Python
       if (event !== "truncated") await this.#dropRest(); // A truncated stream has ended.
@@ -649,7 +649,11 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
 /**
  * Formats of the MessagePack specification that belong together. A value begins with a header: one
  * byte, which says the format, and for some formats a length field. What the length counts comes
- * behind the header.
+ * behind the header. Examples:
+ *
+ * - a5 is the format 5 of its family, which has no length field: a string of 5 bytes.
+ * - da 01 00 is the format 1 of the family d9. Its length field has 2 bytes: a string of 256 bytes.
+ * - 93 is the format 3 of its family, without a length field: a list of 3 values.
  */
 interface Family {
   /** The first byte of its first format. The other formats have the next bytes. */
@@ -688,11 +692,7 @@ for (let byte = 0; byte < 256; byte++) {
 
 // Reads the header of the value that begins at `at`. `end` is the index after it, and `dataEnd` the
 // index after the bytes that belong to it. `values` is how many values follow: those in a list or
-// dict, which have headers of their own. Examples:
-//
-// - a5 is the format 5 of its family, which has no length field: a string of 5 bytes.
-// - da 01 00 is the format 1 of the family d9. Its length field has 2 bytes: a string of 256 bytes.
-// - 93 is the format 3 of its family: a list, so 3 values follow, and no bytes belong to it.
+// dict, which have headers of their own.
 function readHeader(bytes: Uint8Array, at: number) {
   const { first, counts, lengthBytes, dataBytes } = FAMILY_OF[bytes[at]];
   const index = bytes[at] - first; // which format of the family
@@ -1306,12 +1306,12 @@ const STOP_SIGNALS: Deno.Signal[] = ["SIGINT", TERMINATION, "SIGHUP"];
 const SAME_SIGNAL_MS = 100;
 
 // The first signal stops the server. A further one ends the program at once.
-function stopAtSignals(stop: AbortController): void {
+function stopAtSignals(controller: AbortController): void {
   let firstAt: number | undefined;
   const onSignal = () => {
     if (firstAt === undefined) {
       firstAt = performance.now();
-      stop.abort();
+      controller.abort();
     } else if (performance.now() - firstAt >= SAME_SIGNAL_MS) {
       Deno.exit(1);
     }
@@ -1322,7 +1322,7 @@ function stopAtSignals(stop: AbortController): void {
 async function runServer(typed: Typed): Promise<void> {
   const format = typed["log-format"] as LogFormat;
   const printer = createPrinter(format);
-  const stop = new AbortController();
+  const controller = new AbortController();
   const server = serve({
     hostname: typed.host,
     port: Number(typed.port),
@@ -1332,9 +1332,9 @@ async function runServer(typed: Typed): Promise<void> {
     turnTimeout: Number(typed["turn-timeout"]) * 1000,
     maxMessageBytes: Number(typed["max-message-bytes"]),
     logger: createLogger(typed["log-level"] as LevelName, format),
-    signal: stop.signal,
+    signal: controller.signal,
     onListen: (addr) => {
-      stopAtSignals(stop); // Not before: Deno may ask whether we may listen, and ^C must end that.
+      stopAtSignals(controller); // Not before: at Deno's question whether we may listen, ^C must do.
       printer.onListen(addr);
     },
     onRequests: printer.onRequests,
