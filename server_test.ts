@@ -6,7 +6,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
-import { encode } from "@std/msgpack";
+import { decode, encode } from "@std/msgpack";
 import { createLogger, Fault, submit } from "./main.ts";
 import type { Student } from "./main.ts";
 import {
@@ -147,6 +147,29 @@ netTest(
   },
 );
 
+netTest("who sends before reading: its answer is sent 20 ms behind the greeting", async () => {
+  const sentAt: number[] = [];
+  const record = (conn: Deno.TcpConn) => {
+    const { write } = conn;
+    conn.write = (bytes) => {
+      sentAt.push(performance.now());
+      return write.call(conn, bytes);
+    };
+  };
+  await withConnections(record, async () => {
+    await using lab = new Lab();
+    const blocker = await lab.visit();
+    using client = await lab.connect();
+    await client.send(REQUEST);
+    blocker.close();
+    await client.greeting();
+    assertEquals(await client.receive(), ACK);
+  });
+  const [, greeted, acknowledged] = sentAt; // The first one is the blocker's greeting.
+  const waited = acknowledged - greeted;
+  assert(waited > 19, `${waited} ms`); // A timer may be early by less than 1 ms.
+});
+
 netTest("nobody else waits: who reads first has an answer in less than 20 ms", async () => {
   await using lab = new Lab();
   const times: number[] = [];
@@ -252,6 +275,15 @@ function requestOf(length: number): Uint8Array<ArrayBuffer> {
   return request;
 }
 
+/** Why `decode` refuses these bytes, in its own words. */
+function reasonFor(message: Uint8Array<ArrayBuffer>): string {
+  try {
+    return `decoded: ${Deno.inspect(decode(message))}`;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 const LATIN1 = bytes(0xa4, "Jos", 0xe9);
 const NOT_A_MAP = "expected a dict with the keys student_name, github_username and sid";
 // deno-fmt-ignore
@@ -275,15 +307,19 @@ const FAULTS: [name: string, stream: Uint8Array, event: string, ...words: string
   ["an empty id", but({ sid: "" }), "refused", "sid is empty"],
   ["a zero-width space as name", but({ student_name: "\u200b" }), "refused", "student_name is empty", "'\\u200b'"],
   ["other names that nobody sees", but({ github_username: "\u2060\u00ad\u3164\u2800" }), "refused", "github_username is empty", "'\\u2060\\u00ad\\u3164\\u2800'"],
+  ["a bell as name", but({ student_name: "\u0007" }), "refused", "student_name is empty", "'\\u0007'"],
   ["an invisible tag as id", but({ sid: "\u{e0061}" }), "refused", "sid is empty", "'\\udb40\\udc61'"],
   ["a no-break space in a key", encode({ "student_name\u00a0": "A" }), "refused", "student_name is missing, the dict has: 'student_name\\u00a0'"],
   ["a space behind a key", encode({ "student_name ": "A" }), "refused", "the dict has: 'student_name '"],
   ["a zero-width space in a key", encode({ "student\u200b_name": "A" }), "refused", "the dict has: 'student\\u200b_name'"],
   ["a bell in a key", encode({ "a\u0007": 1 }), "refused", "the dict has: 'a\\u0007'"],
+  ["a character that nobody has yet in a key", encode({ "a\u0378": 1 }), "refused", "the dict has: 'a\\u0378'"],
+  ["an apostrophe in a key", encode({ "it's": 1 }), "refused", 'the dict has: "it\'s"'],
   ["separators of lines and paragraphs in a key", encode({ "a\u2028\u2029": 1 }), "refused", "the dict has: 'a\\u2028\\u2029'"],
   ["latin-1 as name", rawRequest({ student_name: LATIN1 }), "refused", "UTF-8", '4a 6f 73 e9 "Jos."'],
   ["latin-1 as user name", rawRequest({ github_username: LATIN1 }), "refused", "UTF-8"],
   ["latin-1 as id", rawRequest({ sid: LATIN1 }), "refused", "UTF-8"],
+  ["a name of one letter in latin-1", rawRequest({ student_name: bytes(0xa1, 0xe9) }), "refused", "UTF-8", 'e9 "."'],
   ["half a character at the end", rawRequest({ student_name: bytes(0xa2, "J", 0xc3) }), "refused", "UTF-8"],
   ["an integer", bytes(2), "not-a-map", NOT_A_MAP, "a number, a length or plain text came", "packed once and alone", '(02 ".")'],
   ["our own acknowledgement", bytes(1), "not-a-map", NOT_A_MAP, "this is the server's acknowledgement, which must not be sent back", '(01 ".")'],
@@ -299,8 +335,8 @@ const FAULTS: [name: string, stream: Uint8Array, event: string, ...words: string
   ["a length that looks like JSON", bytes(0x5b, 0, 0, 0), "not-a-map", NOT_A_MAP, "a number, a length", '(5b "[")'],
   ["a number whose bytes look like JSON", bytes(0xcd, 0x7b, 0x7b), "not-a-map", NOT_A_MAP, "a number", "packed once and alone"],
   ["packed twice", encode(REQUEST), "not-a-map", NOT_A_MAP, "bytes came", "packed once and alone"],
-  ["0xc1", bytes(0xc1), "malformed"],
-  ["an extension", bytes(0x81, 0xa3, "sid", 0xd4, 1, 2), "malformed"],
+  ["0xc1", bytes(0xc1), "malformed", reasonFor(bytes(0xc1)), '(c1 ".")'],
+  ["an extension", bytes(0x81, 0xa3, "sid", 0xd4, 1, 2), "malformed", '(81 a3 73 69 64 d4 01 02 "..sid...")'],
   ["a timestamp", bytes(0x81, 0xa3, "sid", 0xd6, 0xff, 0, 0, 0, 0), "malformed"],
   ["a long string's header", bytes(0xdb, 255, 255, 255, 255), "too-long", "limit of 4096 bytes"],
   ["a long list with 0xc1 in it", bytes(0xdd, 255, 255, 255, 255, 0xc1), "too-long", "limit of 4096 bytes"],
@@ -366,6 +402,7 @@ const STRANGERS: [name: string, stream: Uint8Array, ...words: string[]][] = [
   ["a Python list as text", bytes("['Alice', 7]"), "text of a Python dict"],
   ["a JSON list", bytes(JSON.stringify([ALICE])), "JSON text"],
   ["a Python dict as text", bytes("{'student_name': 'Alice', 'sid': 7}"), "text of a Python dict", "str()"],
+  ["an indented Python dict as text", bytes("  { 'sid': 7 }"), "text of a Python dict"],
   ["HTTP", bytes("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), "HTTP", "msgpack.packb(d)"],
   ["HTTP, for changing", bytes("PATCH /students/1 HTTP/1.1\r\n\r\n"), "HTTP"],
   ["HTTP, to a proxy", bytes("CONNECT localhost:443 HTTP/1.1\r\n\r\n"), "HTTP"],
@@ -519,6 +556,8 @@ netTest("resets: in mid-work WARN, with nothing sent INFO", async () => {
   includes(message, "(ConnectionReset: "); // the system's word
   const silent = await visitAndReset(lab.port);
   assertEquals((await lab.log.until("left")).client, silent);
+  const own = lab.log.entries.filter((entry) => entry.client === busy);
+  assertEquals(own.slice(-2).map(({ event }) => event), ["reset", "wire"]); // closed, nothing sent
   assertEquals(lab.log.of("WARN", "ERROR").length, 1);
 }, RESETS_ARRIVE);
 
@@ -582,6 +621,18 @@ netTest("lingering close: with 16 MB under way the error is readable", async () 
   client.close();
   await lab.check();
 });
+
+netTest(
+  "lingering close: the end of the stream comes at once, before the server closes",
+  async () => {
+    await using lab = new Lab();
+    using client = await lab.visit();
+    await client.send(0xc1);
+    assert(isError((await client.receiveAll())[0]));
+    const said = lab.log.entries.map(({ message }) => message);
+    assert(!said.includes(`${client.name}: closed by the server`), said.join("\n"));
+  },
+);
 
 netTest("lingering close: who never stops sending is dropped after a second", async () => {
   await using lab = new Lab();
@@ -723,6 +774,20 @@ table("the limit on a request", SLOW, async (name, go) => {
   await lab.check();
 });
 
+netTest("a limit holds to 0.2 s, and is never short", async () => {
+  await using lab = new Lab({ keepAliveTimeout: 100 });
+  const times: number[] = [];
+  for (let i = 0; i < 10; i++) {
+    using client = await lab.visit();
+    const start = performance.now();
+    await client.pass();
+    assertEquals(await client.receiveAll(), []);
+    times.push(performance.now() - start);
+  }
+  assert(Math.min(...times) >= 100, `${times}`);
+  assert(Math.min(...times) < 300, `${times}`); // the best one: a busy machine may delay any
+});
+
 netTest("the limit on silence: closed without an answer, the next one's turn", async () => {
   await using lab = new Lab({ keepAliveTimeout: 150 });
   using client = await lab.visit();
@@ -754,6 +819,7 @@ netTest("the limit on a turn, however busy the client is", async () => {
   let answer: unknown;
   let count = 0;
   for (; (await client.send(REQUEST), answer = await client.receive()) === ACK; count++) {
+    assert(performance.now() - start < 20_000, "its turn does not end");
     await slowness(20);
   }
   assert(performance.now() - start >= 500 && count > 1);
@@ -944,6 +1010,43 @@ netTest("a stop: who has its answer and is silent is promised no time", async ()
   assertEquals(await client.receiveAll(), []);
   await lab.served;
   assertEquals(lab.log.of("INFO", "WARN", "ERROR"), []);
+});
+
+netTest("a stop between two clients: nobody is promised time", async () => {
+  const lab = new Lab();
+  const client = await lab.visit();
+  client.close();
+  await lab.log.until("left");
+  await lab.log.until("wire", 4); // accepted, greeted, no more to come, closed by the server
+  lab.stop();
+  await lab.served;
+  assertEquals(lab.log.entries.filter(({ event }) => event === "stopping"), []);
+});
+
+netTest("a stop while an answer is under way: the client is promised time, and has it", () => {
+  const { promise: gate, resolve: open } = Promise.withResolvers<void>();
+  return withConnections((conn) => slowDown(conn, gate), async () => {
+    await using lab = new Lab();
+    using client = await lab.visit();
+    await client.send(REQUEST);
+    await lab.log.until("wire", 5); // accepted, greeted, read, received, and the answer on its way
+    lab.stop();
+    includes((await lab.log.until("stopping")).message, "up to 5 s to finish");
+    open();
+    assertEquals(await client.receiveAll(), [ACK]);
+  });
+});
+
+netTest("the wire costs nothing at other levels: the logger is not asked", async () => {
+  const logger = createLogger("WARN");
+  const asked: unknown[] = [];
+  logger.debug = ((_: string, { event }: { event: string }) =>
+    asked.push(event)) as typeof logger.debug;
+  await using lab = new Lab({ logger });
+  await lab.check();
+  lab.stop();
+  await lab.served;
+  assertEquals(asked, ["closed"]);
 });
 
 netTest("0 is no limit", async () => {
