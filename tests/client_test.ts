@@ -69,6 +69,12 @@ const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure:
     'not the lab\'s server: its greeting is {"clientid":-5} (81 a8 63 6c 69 65 6e 74 69 64 fb "..clientid.")',
   ],
   [
+    "an id that is no integer",
+    encode({ clientid: "5" }),
+    bytes(),
+    'not the lab\'s server: its greeting is {"clientid":"5"} (81 a8 63 6c 69 65 6e 74 69 64 a1 35 "..clientid.5")',
+  ],
+  [
     "greets with None",
     bytes(0xc0),
     bytes(),
@@ -136,6 +142,18 @@ const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure:
   ],
   ["greets with an error", encode({ error: "full" }), bytes(), "the server refused: full"],
   ["answers 2", HELLO, bytes(2), 'not the lab\'s server: its acknowledgement is 2 (02 ".")'],
+  [
+    "answers 2 in 64 bits",
+    HELLO,
+    bytes(0xd3, 0, 0, 0, 0, 0, 0, 0, 2),
+    'not the lab\'s server: its acknowledgement is 2 (d3 00 00 00 00 00 00 00 02 ".........")',
+  ],
+  [
+    "answers bytes",
+    HELLO,
+    encode(bytes(1, 2, 3)),
+    'not the lab\'s server: its acknowledgement is "3 bytes" (c4 03 01 02 03 ".....")',
+  ],
   ["refuses", HELLO, encode({ error: "no" }), "the server refused: no"],
   [
     "closes at once",
@@ -153,9 +171,13 @@ const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure:
 
 const GREETING_START = bytes(0x81, 0xa8, "clientid").toHex();
 
-/** Whether these bytes begin with a greeting of the lab, whose id is no negative number. */
+/** The first bytes of the ids here that are right: integers that are not negative. */
+const ID_STARTS = [0xcd, 0xcf, 0xd3];
+
+/** Whether these bytes begin with a greeting of the lab. */
 function isGreeted(sent: Uint8Array): boolean {
-  return sent.toHex().startsWith(GREETING_START) && sent[GREETING_START.length / 2] < 0xe0;
+  const idStart = sent[GREETING_START.length / 2];
+  return sent.toHex().startsWith(GREETING_START) && ID_STARTS.includes(idStart);
 }
 
 table("our client against other servers", SERVERS, async (_, greeting, answer, failure) => {
