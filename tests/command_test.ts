@@ -86,6 +86,7 @@ const WRONG: [args: string[], says: string][] = [
   [["--keep-alive-timeout=-1"], "--keep-alive-timeout takes seconds from 0 to"],
   [["--turn-timeout", "1000001"], "--turn-timeout takes seconds from 0 to 1000000, not '1000001'"],
   [["--max-message-bytes", "1048577"], "--max-message-bytes takes an integer from 64 to 1048576"],
+  [["--turn-timeout", "1.2.3"], "--turn-timeout takes seconds from 0 to"],
   [["--turn-timeout", "NaN"], "--turn-timeout takes seconds from 0 to"],
   [["--max-message-bytes", "63"], "--max-message-bytes takes an integer from 64"],
   [["--log-level", "LOUD"], "--log-level takes DEBUG or INFO or WARN or ERROR, not 'LOUD'"],
@@ -107,8 +108,9 @@ const WRONG: [args: string[], says: string][] = [
   [["client", "--student-name", "\u2018Alice", "Brown\u2019"], "Brown\u2019 has a dash or quotes of a text program"],
   [["--port\u00a012000"], "Unknown option --port\\u00a012000: there are --host, --port"],
   [["client", "--student-name", "\u201cAlice", "Brown\u201d"], "Brown\u201d has a dash or quotes of a text program"],
-  [["client", "--student-name", "\u2018Alice", "Brown\u2019"], "Brown\u2019 has a dash or quotes of a text program"],
-  [["--port\u00a012000"], "Unknown option --port\\u00a012000: there are --host"],
+  [["client", "--student-name", "Alice", "\u2018Brown"], "\u2018Brown has a dash or quotes of a text program"],
+  [["\u2212-port", "0"], "\u2212-port has a dash or quotes of a text program"],
+  [["client", "--student-name", "\u00abAlice", "Brown\u00bb"], "Brown\u00bb has a dash or quotes of a text program"],
   [["client", ...ALICE_ARGS, "--sid", "1", "--host", "127.0.0.1:12000"], "--host takes an address alone"],
   [["client", ...ALICE_ARGS, "--sid", "1", "--port", "0"], "--port takes an integer from 1 to 65535, not '0'"],
   [["server"], "Unknown option server: there are --host"],
@@ -396,6 +398,16 @@ runTest("--log-format json: a record a line, the student's fields in it", async 
   includes(message, client.name);
 });
 
+runTest("--log-format json: a line that no pipe takes at once is printed whole", async () => {
+  await using server = await startServer("--log-format", "json");
+  using client = await visit(server.port);
+  const student = { ...ALICE, student_name: "x".repeat(4000) };
+  await client.pass(encode(student));
+  const line = await server.stdout.next() ?? "";
+  assert(line.length > 4096);
+  includes(line, `"student_name":"${student.student_name}"`);
+});
+
 runTest("--log-format json: the last line is a record, too", async () => {
   await using server = await startServer("--log-format", "json");
   const { code, err: [line] } = await server.stop();
@@ -577,6 +589,7 @@ runTest("who is acknowledged is on the roster though the server is killed", asyn
 
 runTest("no descriptors left: logged, waited out from 5 ms on, and served again", async () => {
   await using server = await startServer();
+  const guard = setTimeout(() => server.child.kill("SIGKILL"), 20_000); // if it pauses longer
   const { port } = server;
   const { pid } = server.child;
   const limit = async (files: number) =>
@@ -594,6 +607,7 @@ runTest("no descriptors left: logged, waited out from 5 ms on, and served again"
     await limit(1024);
     await waiting;
   }
+  clearTimeout(guard);
 }, await isHere("prlimit", "--version"));
 
 /** Serves more lines than a pipe holds; nobody reads them for longer than a turn. */
