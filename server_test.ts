@@ -788,6 +788,46 @@ netTest("a limit holds to 0.2 s, and is never short", async () => {
   assert(Math.min(...times) < 300, `${times}`); // the best one: a busy machine may delay any
 });
 
+/** Runs this with clocks that tell of each tick of theirs: `nextTick` gives its number. */
+async function withTicks(run: (nextTick: () => Promise<number>) => Promise<void>): Promise<void> {
+  const { setInterval } = globalThis;
+  let ticks = 0;
+  let tell = (_ticks: number) => {};
+  globalThis.setInterval = ((tick: () => void, ms: number) =>
+    setInterval(() => {
+      tick();
+      tell(++ticks);
+    }, ms)) as typeof setInterval;
+  try {
+    await run(() => new Promise((resolve) => tell = resolve));
+  } finally {
+    globalThis.setInterval = setInterval;
+  }
+}
+
+/** A client that is silent after its answer since the tick before this one. */
+async function silentForOneTick(lab: Lab, nextTick: () => Promise<number>): Promise<Client> {
+  const client = await lab.visit();
+  const before = await nextTick();
+  await client.pass();
+  if (await nextTick() === before + 1) return client;
+  client.close(); // The machine is busy: the answer has taken longer than a tick.
+  return await silentForOneTick(lab, nextTick);
+}
+
+netTest(
+  "a pause before the last tick of a limit: what came in it is answered",
+  () =>
+    withTicks(async (nextTick) => {
+      await using lab = new Lab({ keepAliveTimeout: 50 });
+      using client = await silentForOneTick(lab, nextTick);
+      client.send(REQUEST);
+      const end = performance.now() + 200;
+      while (performance.now() < end); // The server does not run.
+      assertEquals(await client.receive(), ACK);
+    }),
+);
+
 netTest("the limit on silence: closed without an answer, the next one's turn", async () => {
   await using lab = new Lab({ keepAliveTimeout: 150 });
   using client = await lab.visit();
