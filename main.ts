@@ -774,7 +774,7 @@ function checkUtf8(text: Uint8Array): void {
   throw new Fault("refused", `a text is not UTF-8, ${NO_ENCODE}: ${dump(text)}`);
 }
 
-/** The longest line of a request, in bytes: so much a pipe of Linux takes whole or not at all. */
+/** The longest line, with its end, in bytes: so much a pipe of Linux takes whole or not at all. */
 const MAX_LINE_BYTES = 4096;
 /** The most bytes that one byte of a text takes in the line: an escape such as \u001b. */
 const ESCAPE_BYTES = 6;
@@ -790,7 +790,7 @@ function parseRequest(message: Uint8Array, value: unknown): Student {
   };
   // Escapes make a text longer. Only of a long message the line is made here, to be measured.
   const canBeTooLong = message.length * ESCAPE_BYTES > MAX_LINE_BYTES;
-  if (canBeTooLong && textEncoder.encode(lineOf(student)).length > MAX_LINE_BYTES) {
+  if (canBeTooLong && textEncoder.encode(`${lineOf(student)}\n`).length > MAX_LINE_BYTES) {
     throw new Fault("too-long", `the line would be over the limit of ${MAX_LINE_BYTES} bytes`);
   }
   return student;

@@ -341,6 +341,7 @@ const FAULTS: [name: string, stream: Uint8Array, event: string, ...words: string
   ["a long string's header", bytes(0xdb, 255, 255, 255, 255), "too-long", "limit of 4096 bytes"],
   ["a long list with 0xc1 in it", bytes(0xdd, 255, 255, 255, 255, 0xc1), "too-long", "limit of 4096 bytes"],
   ["a request of 4097 bytes", requestOf(4097), "too-long", "limit of 4096 bytes"],
+  ["a line of 4096 bytes without its end", but({ student_name: "x".repeat(4035) }), "too-long", "the line would be over the limit of 4096 bytes"],
   ["a line of more than 4096 bytes", but({ student_name: "x" + "\x07".repeat(680) }), "too-long", "the line would be over the limit of 4096 bytes"],
 ];
 
@@ -380,6 +381,7 @@ netTest("a request of the limit's length is taken; a limit of one's own", async 
   await using lab = new Lab();
   using client = await lab.visit();
   await client.pass(requestOf(4096));
+  await client.pass(but({ student_name: "x".repeat(4034) })); // Its line has 4096 bytes with the end.
   await using small = new Lab({ maxMessageBytes: REQUEST.length });
   using other = await small.visit();
   await other.pass();
