@@ -74,12 +74,13 @@ const LONGEST_PAUSE_MS = 1000;
 
 // Serves one client after the other. Meanwhile the other clients wait in the kernel's queue. `for
 // await` accepts the clients, as `while True: conn, address = listener.accept()` does in Python. It
-// can end in three ways:
+// ends in one of these ways:
 //
 // - stop() has closed the listener. Then the signal is aborted, so `while` ends, too.
 // - An accept has failed. The listener is still open, and `while` begins `for await` again.
-// - The body has thrown an error. Then JavaScript closes the listener, and nobody could connect any
-//   more. So Session.run never throws.
+//
+// It must not end in a third way: if the body threw an error, JavaScript would close the listener,
+// and nobody could connect any more. So Session.run never throws.
 async function acceptClients(listener: Deno.TcpListener, context: Context) {
   const { signal, waiting } = context;
   const served = { clients: 0, requests: 0 };
@@ -365,7 +366,8 @@ class Session {
     return parseRequest(message, value);
   }
 
-  // Step 3. Requests that came together are acknowledged together, in one write.
+  // Step 3. `onRequests` prints, if `serve` was given no other. Requests that came together are
+  // acknowledged together, in one write.
   async #acknowledge(students: Student[]): Promise<void> {
     const { waiting, limits, onRequests } = this.context;
     try {
