@@ -76,10 +76,16 @@ function namesIn(folder: string): string[] {
   }
 }
 
-/** What the person who grades should know about the folders of the submissions. */
-export function warningsAbout(submissions: readonly Submission[]): string[] {
+/**
+ * What the person who grades should know about the folders of the submissions. `home` is that
+ * person's home folder.
+ */
+export function warningsAbout(
+  submissions: readonly Submission[],
+  home = homedir(),
+): string[] {
   const all = submissions.filter(({ command }) => command.length > 0);
-  const personal = personalFolders();
+  const personal = personalFolders(home);
   const warnings = all.flatMap((submission) => {
     const { folder, name } = submission;
     const path = printable(folder);
@@ -93,8 +99,7 @@ export function warningsAbout(submissions: readonly Submission[]): string[] {
 }
 
 /** The home folder, and those in it that a desktop makes: `Downloads`, in any language. */
-function personalFolders(): string[] {
-  const home = homedir();
+function personalFolders(home: string): string[] {
   const usual = ["Desktop", "Documents", "Downloads"].map((name) => join(home, name));
   try {
     const text = readFileSync(join(home, ".config", "user-dirs.dirs"), "utf-8");

@@ -39,12 +39,17 @@ export function isWithin(path: string, folders: readonly string[]): boolean {
  * installation that it is a part of. That is the folder above `bin` (`~/.nvm/versions/node/v22` for
  * `~/.nvm/versions/node/v22/bin/node`), or `bin` itself where the folder above is the home folder or
  * holds the data of all programs (`~/.local`). A folder that holds one of the paths in `kept`, which
- * must stay out of sight, is no installation. `--expose` names what this does not find.
+ * must stay out of sight, is no installation. `--expose` names what this does not find. `home` is the
+ * home folder.
  */
-export function installationsOf(program: string, kept: readonly string[]): string[] {
+export function installationsOf(
+  program: string,
+  kept: readonly string[],
+  home = homedir(),
+): string[] {
   const found = new Set<string>();
   for (const path of linksOf(program)) {
-    if (!isWithin(path, SYSTEM_FOLDERS)) found.add(installationOf(path, kept));
+    if (!isWithin(path, SYSTEM_FOLDERS)) found.add(installationOf(path, kept, home));
   }
   return [...found];
 }
@@ -62,10 +67,10 @@ function isLink(path: string): boolean {
   return Deno.lstatSync(path).isSymlink;
 }
 
-function installationOf(path: string, kept: readonly string[]): string {
+function installationOf(path: string, kept: readonly string[], home: string): string {
   const folder = dirname(path);
   const above = dirname(folder);
-  const isShared = [homedir(), `${homedir()}/.local`, "/"].includes(above);
+  const isShared = [home, `${home}/.local`, "/"].includes(above);
   const isBin = PROGRAM_FOLDERS.includes(basename(folder)) && !isShared;
   const holdsNothingElse = (whole: string) => !kept.some((one) => isWithin(one, [whole]));
   return (isBin ? [above, folder] : [folder]).find(holdsNothingElse) ?? path;

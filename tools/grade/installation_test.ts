@@ -33,10 +33,8 @@ Deno.test({ name: "grade: the installation that a program is a part of", ignore 
     ],
     { "venv/bin/python3": "uv/cpython/bin/python3", "bin/python": "venv/bin/python3" },
   );
-  const before = Deno.env.get("HOME") ?? "";
-  Deno.env.set("HOME", root);
   const found = (program: string, ...kept: string[]) => {
-    return installationsOf(`${root}/${program}`, kept.map((path) => `${root}/${path}`));
+    return installationsOf(`${root}/${program}`, kept.map((path) => `${root}/${path}`), root);
   };
   const expected = (...folders: string[]) => folders.map((folder) => `${root}/${folder}`);
   try {
@@ -51,7 +49,6 @@ Deno.test({ name: "grade: the installation that a program is a part of", ignore 
     assertEquals(found("uv/cpython/bin/python3", "uv/cpython/alice"), expected("uv/cpython/bin"));
     assertEquals(installationsOf(PYTHON, []), []);
   } finally {
-    Deno.env.set("HOME", before);
     await Deno.remove(root, { recursive: true });
   }
 });
