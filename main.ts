@@ -814,7 +814,7 @@ function isAcknowledgement(value: unknown): boolean {
 }
 
 function readField(fields: Record<string, unknown>, key: string): unknown {
-  if (key in fields) return fields[key];
+  if (Object.hasOwn(fields, key)) return fields[key];
   const keys = Object.keys(fields).map(quote).join(", ") || "none";
   throw new Fault("refused", `${key} is missing, the dict has: ${keys}`);
 }
