@@ -69,14 +69,14 @@ export function serve(
 
 /** The first pause after a failed accept, in ms. Each further one is twice as long. */
 const FIRST_PAUSE_MS = 5;
-/** The longest pause after a failed accept, in ms. */
-const LONGEST_PAUSE_MS = 1000;
 
-// Serves one client after the other. Meanwhile the other clients wait in the kernel's queue. `for
-// await` accepts the clients, as `while True: conn, address = listener.accept()` does in Python. It
-// ends in one of these ways:
+// Serves one client after the other. Meanwhile the other clients wait in the kernel's queue. The
+// signal tells it to stop: ^C sets `signal.aborted` and calls stop(), see stopAtSignals.
 //
-// - stop() has closed the listener. Then the signal is aborted, so `while` ends, too.
+// `for await` accepts the clients, as `while True: conn, address = listener.accept()` does in
+// Python. It ends in one of these ways:
+//
+// - stop() has closed the listener. Then `while` ends, too.
 // - An accept has failed. The listener is still open, and `while` begins `for await` again.
 //
 // It must not end in a third way: if the body threw an error, JavaScript would close the listener,
@@ -89,9 +89,9 @@ async function acceptClients(listener: Deno.TcpListener, context: Context) {
     listener.close();
     limitVisit(context); // The current client may finish, but not for ever.
   };
-  signal.addEventListener("abort", stop); // ^C "aborts" the signal: see stopAtSignals.
-  if (signal.aborted) stop(); // That was before we listened to the signal.
-  using _clock = waiting.startClock(); // like `with` in Python: the clock stops at the end
+  signal.addEventListener("abort", stop);
+  if (signal.aborted) stop(); // It was aborted before we listened to it.
+  using _clock = waiting.startClock(); // for the limits. `using` is Python's `with`.
   while (!signal.aborted) {
     try {
       for await (const conn of listener) {
@@ -144,6 +144,14 @@ const SILENT_ENDS: Record<string, Level> = {
   stalled: "warn", // the client does not read its answers
 };
 
+/** How often the clock ticks by which the limits are measured, in ms. */
+const TICK_MS = 50;
+/**
+ * So many ticks are added to each limit: one because a limit begins between two ticks, and one
+ * because bytes that came just in time may be read after the tick.
+ */
+const SPARE_TICKS = 2;
+
 /** A limit on the time that the server waits for a client: what is thrown after how many ms. */
 interface Limit {
   readonly ms: number; // 0 is no limit
@@ -167,8 +175,8 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
     turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: 5000, event: "stopping", text: "the server stops" },
-    // In the place of `idle`, when the server is told to stop. With SPARE_TICKS it is 150 ms long,
-    // so that a request which has come already is still read.
+    // In the place of `idle`, when the server is told to stop. 1 ms and two spare ticks are 150 ms
+    // at the most, in which a request that has come already is still read.
     stopNow: { ms: 1, event: "dismissed", text: "the server stops" },
     // For the client to close, after it was sent an error: see Session.#dropRest.
     linger: { ms: 1000, event: "lingered", text: "the client does not close" },
@@ -177,14 +185,6 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
 
 /** What a limit is for: the whole visit, or what the server waits for now. */
 type Scope = "visit" | "now";
-
-/** How often the clock ticks, in ms. */
-const TICK_MS = 50;
-/**
- * So many ticks are added to each limit: a limit begins between two ticks, and bytes that came in
- * time may be read a tick later.
- */
-const SPARE_TICKS = 2;
 
 /**
  * Waits for what the other side does. `begin` says which limit is in force from now on, `until`
@@ -199,7 +199,7 @@ class Waiting {
   #ticks = 0;
   #tickedAt = performance.now(); // when the last tick was, in ms
   #deadlines = new Map<Scope, { limit: Limit; endTick: number }>(); // the limits in force
-  #interrupt = (_fault: Fault) => {}; // ends the current wait; until puts it here
+  #interrupt = (_fault: Fault) => {}; // ends the wait that `until` is in; at first there is none
 
   /** Starts the clock. It runs until what this returns is disposed of. */
   startClock(): Disposable {
@@ -238,9 +238,9 @@ class Waiting {
       this.#interrupt = reject;
       this.#checkDeadlines(); // A limit can be over already: no `until` waited when it passed.
     });
-    // JavaScript does one thing at a time, and timers and ^C only when nothing else is ready. The
-    // bytes of a client that sends all the time are always ready, and the clock would stand still.
-    // So if a tick is overdue, we wait for a timer: then nothing else is ready, and all come.
+    // Timers and ^C get their turn only when no read is ready. If a client sends all the time, one
+    // always is, and the clock would stand still. So if a tick is overdue, we wait for a timer of
+    // 0 ms: it gives the clock and ^C their turn before we read again.
     if (performance.now() - this.#tickedAt > TICK_MS) await delay(0);
     return result;
   }
@@ -272,7 +272,7 @@ const EARLY_MS = 20;
 class Session {
   #requests = 0; // how many were printed
   #reads = 0; // how many reads have brought bytes
-  #writing = Promise.resolve(); // the last write: #end waits for it, before it sends an error
+  #writing = Promise.resolve(); // the last write. It may not be finished: see #end.
   readonly #log: ClientLog;
   readonly #framer: Framer;
 
@@ -313,9 +313,11 @@ class Session {
     const { waiting } = this.context;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
     const reading = this.#read(); // It begins now, and is awaited below.
-    reading.catch(() => {}); // This is for Deno alone. An error is still thrown where we await it.
+    // If it fails before it is awaited, Deno would end the program, but for this empty `catch`. The
+    // `await` below throws the error all the same.
+    reading.catch(() => {});
     await waiting.until(this.#write({ clientid: this.conn.remoteAddr.port }));
-    const isEarly = this.#reads > 0;
+    const isEarly = this.#reads > 0; // The read was done while we wrote: #read counts in #reads.
     const bytes = await waiting.until(reading);
     if (isEarly) await delay(EARLY_MS);
     return bytes;
@@ -366,8 +368,7 @@ class Session {
     return parseRequest(message, value);
   }
 
-  // Step 3. `onRequests` prints, if `serve` was given no other. Requests that came together are
-  // acknowledged together, in one write.
+  // Step 3. As a rule `onRequests` prints. Requests that came together are acknowledged together.
   async #acknowledge(students: Student[]): Promise<void> {
     const { waiting, limits, onRequests } = this.context;
     try {
@@ -424,7 +425,7 @@ class Session {
     waiting.begin("now", limits.linger);
     const error = isBug ? "the server has failed, not you" : message;
     try {
-      await waiting.until(this.#writing); // An answer, if `turn` or `stopping` has ended its wait.
+      await waiting.until(this.#writing); // If a limit ended the wait for it, it still goes on.
       await waiting.until(this.#write({ error }));
       await this.conn.closeWrite(); // shutdown(SHUT_WR) in Python
       if (event !== "truncated") await this.#dropRest(); // A truncated stream has ended.
@@ -436,8 +437,7 @@ class Session {
   // If bytes of the client are unread when we close, the kernel sends a reset, and at a reset the
   // client's system may throw away the error before the client has read it. So we read and drop
   // what still comes, until the client closes. This is called a lingering close. (If a limit has
-  // ended the wait for a read, that read goes on, and the first bytes go to it. They are dropped,
-  // too.)
+  // ended the wait for a read, that read goes on. What it gets is dropped, too.)
   async #dropRest(): Promise<void> {
     const { waiting, buffer } = this.context;
     let count: number | null = 0;
@@ -479,6 +479,9 @@ function limitVisit({ waiting, limits, logger }: Context): void {
 
 /** The system's codes for a client that was gone before its turn. EINVAL is the one of macOS. */
 const GONE = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"];
+
+/** The longest pause after a failed accept, in ms. */
+const LONGEST_PAUSE_MS = 1000;
 
 // After a failed accept. Returns the pause for the next failure, in ms.
 async function recover(error: Error, pauseMs: number, { logger }: Context): Promise<number> {
@@ -653,9 +656,9 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
  * byte, which says the format, and for some formats a length field. What the length counts comes
  * behind the header. Examples:
  *
- * - a5 is the format 5 of its family, which has no length field: a string of 5 bytes.
- * - da 01 00 is the format 1 of the family d9. Its length field has 2 bytes: a string of 256 bytes.
- * - 93 is the format 3 of its family, without a length field: a list of 3 values.
+ * - a5 is a0 + 5, and that family has no length field: a string of 5 bytes.
+ * - da 01 00: da is d9 + 1, with a length field of 2 bytes, 01 00: a string of 256 bytes.
+ * - 93 is 90 + 3, without a length field: a list of 3 values.
  */
 interface Family {
   /** The first byte of its first format. The other formats have the next bytes. */
@@ -946,7 +949,7 @@ async function exchange(conn: Deno.TcpConn, framer: Framer, request: Uint8Array)
   // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost
   // patience. Then its error has come with the greeting.
   if (framer.pending().length > 0) {
-    await receive(conn, framer, "answer before the request", () => false); // None is right.
+    await receive(conn, framer, "answer before the request", () => false); // It must fail.
   }
   await writeAll(conn, request);
   await receive(conn, framer, "acknowledgement", isAcknowledgement);
@@ -1336,7 +1339,7 @@ async function runServer(typed: Typed): Promise<void> {
     logger: createLogger(typed["log-level"] as LevelName, format),
     signal: controller.signal,
     onListen: (addr) => {
-      stopAtSignals(controller); // Not before: at Deno's question whether we may listen, ^C must do.
+      stopAtSignals(controller); // Not before: ^C must work when Deno asks whether we may listen.
       printer.onListen(addr);
     },
     onRequests: printer.onRequests,
