@@ -207,6 +207,16 @@ runTest("a port that the system keeps: choosing one over 1023 is not the advice"
   assertEquals([code, out, err], [1, [], [says]]);
 }, LINUX && await isHere("unshare", ...UNSHARE, "true"));
 
+runTest(
+  "a server whose first line nobody takes: the system's words, no advice for clients",
+  async () => {
+    const server = [Deno.execPath(), ...mainArgs("--port", "0")];
+    const { err } = await new Process("sh", ["-c", '"$@" | true', "sh", ...server]).end();
+    assertEquals(err, ["127.0.0.1/0: Broken pipe (os error 32)"]);
+  },
+  LINUX,
+);
+
 runTest("--help in one screen, --version as in deno.json", () =>
   runEach<[string[], string]>([
     [["--help"], "--turn-timeout 60 "],
