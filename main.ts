@@ -895,9 +895,6 @@ export interface SubmitOptions {
 
 /** How long our client waits before it says what it waits for, in ms. */
 const HINT_MS = 1000;
-const NOT_CONNECTED =
-  "Not connected yet: nobody answers at that address, or the server's queue is full";
-const NOT_GREETED = "Connected, no greeting yet: is another client served?";
 const WHY_CLOSED =
   "its own window says why. If it says nothing, something in between has answered " +
   "(a container, a forwarded port): start the server with --host 0.0.0.0";
@@ -926,11 +923,11 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
   // `encode` makes a float of a number that needs more than 32 bits, and an integer of a bigint.
   const sid = typeof student.sid === "number" ? BigInt(student.sid) : student.sid;
   const request = encode({ ...student, sid });
-  let hint = NOT_CONNECTED;
+  let hint = "Not connected yet: nobody answers at that address, or the server's queue is full";
   const hintTimer = setTimeout(() => onWaiting?.(hint), HINT_MS);
   try {
     using conn = await Deno.connect({ hostname, port }); // `using`: closed at the end of the block.
-    hint = NOT_GREETED;
+    hint = "Connected, no greeting yet: is another client served?";
     const framer = new Framer();
     const greeting = await receive(conn, framer, "greeting", isGreeting);
     clearTimeout(hintTimer);
@@ -1081,11 +1078,8 @@ const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
 // first is faster: hardly a text has such a character.
 function escape(text: string, which: RegExp): string {
   if (text.search(which) < 0) return text;
-  return text.replace(which, (found) => found.split("").map(escapeUnit).join(""));
-}
-
-function escapeUnit(unit: string): string {
-  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  const toCode = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return text.replace(which, (found) => found.split("").map(toCode).join(""));
 }
 
 // Text in quotes, in Python's style. Everything in it can be seen.
@@ -1124,7 +1118,8 @@ class LineWriter {
       return this.output.writeSync(piece);
     } catch (error) {
       if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-      sleep(1);
+      // To sleep for 1 ms, we wait for a change of a number that nobody changes.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
       return 0;
     }
   }
@@ -1135,12 +1130,6 @@ function firstLines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const lastEnd = bytes.lastIndexOf(LINE_END, MAX_LINE_BYTES - 1);
   const end = lastEnd >= 0 ? lastEnd : bytes.indexOf(LINE_END);
   return bytes.subarray(0, end + 1);
-}
-
-// The whole program sleeps, unlike with delay. JavaScript has no call for that, so we wait for a
-// change of a number that nobody changes.
-function sleep(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
 const standardOutput = new LineWriter(Deno.stdout);
