@@ -899,13 +899,6 @@ const WHY_CLOSED =
   "its own window says why. If it says nothing, something in between has answered " +
   "(a container, a forwarded port): start the server with --host 0.0.0.0";
 
-/** How long the server may take to answer a request. */
-const ANSWER_LIMIT: Limit = {
-  ms: 10_000,
-  event: "answer",
-  text: "the server has sent no whole answer in 10 s",
-};
-
 /**
  * The lab's client: waits until it is its turn and the server greets, sends the student, and
  * settles when the server has acknowledged.
@@ -934,7 +927,8 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
     onGreeting?.(Number(Object(greeting).clientid));
     const waiting = new Waiting();
     using _clock = waiting.startClock();
-    waiting.begin("now", ANSWER_LIMIT);
+    const text = "the server has sent no whole answer in 10 s";
+    waiting.begin("now", { ms: 10_000, event: "answer", text });
     await waiting.until(exchange(conn, framer, request));
   } finally {
     clearTimeout(hintTimer);
