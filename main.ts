@@ -958,17 +958,15 @@ async function receive(
   what: string,
   isExpected: (value: unknown) => boolean,
 ): Promise<unknown> {
-  let arrived = framer.pending();
   let message = framer.next();
   while (message === undefined) {
     if (await framer.read(conn) === null) {
-      const text = `the server has closed without a whole ${what}: ${WHY_CLOSED}`;
-      throw new Fault("answer", text);
+      throw new Fault("answer", `the server has closed without a whole ${what}: ${WHY_CLOSED}`);
     }
-    arrived = framer.pending();
     message = framer.next();
   }
   const value = decodeMessage(message);
+  const arrived = new Uint8Array([...message, ...framer.pending()]);
   if (!isExpected(value)) throw new Fault("answer", describeUnexpected(what, value, arrived));
   return value;
 }
