@@ -893,8 +893,6 @@ export interface SubmitOptions {
   onWaiting?: (hint: string) => void;
 }
 
-/** How long our client waits before it says what it waits for, in ms. */
-const HINT_MS = 1000;
 const WHY_CLOSED =
   "its own window says why. If it says nothing, something in between has answered " +
   "(a container, a forwarded port): start the server with --host 0.0.0.0";
@@ -917,7 +915,7 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
   const sid = typeof student.sid === "number" ? BigInt(student.sid) : student.sid;
   const request = encode({ ...student, sid });
   let hint = "Not connected yet: nobody answers at that address, or the server's queue is full";
-  const hintTimer = setTimeout(() => onWaiting?.(hint), HINT_MS);
+  const hintTimer = setTimeout(() => onWaiting?.(hint), 1000);
   try {
     using conn = await Deno.connect({ hostname, port }); // `using`: closed at the end of the block.
     hint = "Connected, no greeting yet: is another client served?";
