@@ -906,8 +906,7 @@ const WHY_CLOSED =
  * ```
  *
  * @throws {Fault} When the server refuses, closes, is not the lab's, or is silent for 10 s.
- * @throws {Error} When there is no connection, when it breaks, or when `sid` is no integer of 64
- * bits.
+ * @throws {Error} When the connection fails or breaks, or `sid` is no integer of 64 bits.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
   const { hostname = DEFAULTS.hostname, port = DEFAULTS.port, onGreeting, onWaiting } = options;
