@@ -1349,14 +1349,12 @@ async function runClient(typed: Typed): Promise<void> {
 }
 
 /** What to do about an error of the system, by its code. */
-type Advice = Record<string, string>;
-
-const SERVER_ADVICE: Advice = {
+const SERVER_ADVICE: Record<string, string> = {
   EADDRINUSE: "the port is in use: end the other server, or choose another port with --port",
   EADDRNOTAVAIL: "this machine has no such address: --host 127.0.0.1, or 0.0.0.0 for all it has",
   EACCES: "the system keeps this port for itself or an administrator: choose another with --port",
 };
-const CLIENT_ADVICE: Advice = {
+const CLIENT_ADVICE: Record<string, string> = {
   ECONNREFUSED: "there is no server: start it first, or say with --host and --port where it is",
   ECONNRESET: `the server has closed: ${WHY_CLOSED}`,
   ECONNABORTED: `the server has closed: ${WHY_CLOSED}`, // as Windows says it
@@ -1368,7 +1366,7 @@ const CLIENT_ADVICE: Advice = {
 const NO_SUCH_NAME = /^failed to lookup address|\(os error 1100[1-4]\)$/;
 
 // What is wrong, in one line for the person at the terminal.
-function explain(error: Error, { host, port }: Typed, advice: Advice): string {
+function explain(error: Error, { host, port }: Typed, advice: Record<string, string>): string {
   if (error instanceof Fault) return error.message;
   const text = NO_SUCH_NAME.test(error.message)
     ? "there is no machine of this name: see --host"
