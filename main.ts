@@ -383,7 +383,7 @@ class Session {
   }
 
   // Sends a value, as often as `times` says.
-  #write(value: Value, times = 1): Promise<void> {
+  #write(value: number | Record<string, number | string>, times = 1): Promise<void> {
     const one = encode(value);
     const bytes = new Uint8Array(one.length * times);
     for (let i = 0; i < times; i++) bytes.set(one, i * one.length);
@@ -736,9 +736,6 @@ function findEnd(bytes: Uint8Array, start: number, arrivedEnd: number): number {
 }
 
 // ---------------------------------------------------------------------------- one request --
-
-/** A MessagePack value that `encode` takes. */
-type Value = Parameters<typeof encode>[0];
 
 const EXPECTED = "expected a dict with the keys student_name, github_username and sid";
 const HOW_TO_PACK = "send msgpack.packb(d), where d is a dict with the three keys";
