@@ -1003,8 +1003,7 @@ function writeRecord(logger: Logger, level: Level, text: string, fields: object)
 
 /** Writes the records about one client. */
 class ClientLog {
-  /** The client's address. */
-  readonly client: string;
+  readonly client: string; // its address
 
   constructor(conn: Deno.TcpConn, readonly logger: Logger) {
     const { hostname, port } = conn.remoteAddr;
@@ -1168,7 +1167,6 @@ export function createLogger(level: LevelName = "INFO", format: LogFormat = "tex
 
 // ------------------------------------------------------------------------ the command line --
 
-/** An option of the command line. */
 interface Option {
   readonly name: string;
   readonly preset?: string | number; // counts if it is not given; without one, it must be given
