@@ -689,11 +689,9 @@ const FAMILIES: Family[] = [
   { first: 0xe0 }, // negative fixint: the value is in the byte itself
 ];
 
-/** The family of a value, by its first byte. */
-const FAMILY_OF: Family[] = [];
-for (let byte = 0; byte < 256; byte++) {
-  FAMILY_OF.push(FAMILIES.findLast(({ first }) => first <= byte) ?? FAMILIES[0]);
-}
+/** The family of a value, by its first byte. Each family ends where the next one begins. */
+const FAMILY_OF = new Array<Family>(256);
+for (const family of FAMILIES) FAMILY_OF.fill(family, family.first);
 
 // Reads the header of the value that begins at `at`. `end` is the index after it, and `dataEnd` the
 // index after the bytes that belong to it. `values` is how many values follow: those in a list or
