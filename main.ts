@@ -588,10 +588,7 @@ function createContext(options: ServeOptions) {
 
 // ----------------------------------------------------------------------------- the framing --
 
-/**
- * Finds the messages in a stream of MessagePack values. TCP keeps no boundaries: one read may bring
- * a part of a message, one message, or many. The header of a value says where it ends.
- */
+/** Finds the messages in a stream of MessagePack values: the header of each says where it ends. */
 export class Framer {
   readonly #buffer: Uint8Array<ArrayBuffer>;
   #start = 0; // where the next message begins
