@@ -655,7 +655,6 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
  *
  * - a5 is a0 + 5, and that family has no length field: a string of 5 bytes.
  * - da 01 00: da is d9 + 1, with a length field of 2 bytes, 01 00: a string of 256 bytes.
- * - 93 is 90 + 3, without a length field: a list of 3 values.
  */
 interface Family {
   /** The first byte of its first format. The other formats have the next bytes. */
