@@ -183,9 +183,6 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
   };
 }
 
-/** What a limit is for: the whole visit, or what the server waits for now. */
-type Scope = "visit" | "now";
-
 /**
  * Waits for what the other side does. `begin` says which limit is in force from now on, `until`
  * waits for an operation, such as a read. Two limits can be in force at a time: one for the whole
@@ -198,7 +195,7 @@ type Scope = "visit" | "now";
 class Waiting {
   #ticks = 0;
   #tickedAt = performance.now(); // when the last tick was, in ms
-  #deadlines = new Map<Scope, { limit: Limit; endTick: number }>(); // the limits in force
+  #deadlines = new Map<string, { limit: Limit; endTick: number }>(); // the limits in force
   #interrupt = (_fault: Fault) => {}; // ends the wait that `until` is in; at first there is none
 
   /** Starts the clock. It runs until what this returns is disposed of. */
@@ -207,8 +204,8 @@ class Waiting {
     return { [Symbol.dispose]: () => clearInterval(timer) }; // `using` calls it at the end.
   }
 
-  /** From now on this limit is in force for this scope. It takes the place of the one before it. */
-  begin(scope: Scope, limit: Limit): void {
+  /** From now on this limit is in force. It takes the place of the one that had the same scope. */
+  begin(scope: "visit" | "now", limit: Limit): void {
     const ticks = limit.ms === 0 ? Infinity : Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
     this.#deadlines.set(scope, { limit, endTick: this.#ticks + ticks });
   }
@@ -218,9 +215,9 @@ class Waiting {
     this.#deadlines.clear();
   }
 
-  /** The limit that is in force for this scope. */
-  limitOf(scope: Scope): Limit | undefined {
-    return this.#deadlines.get(scope)?.limit;
+  /** The limit on what the server waits for now; `undefined` if there is no client. */
+  current(): Limit | undefined {
+    return this.#deadlines.get("now")?.limit;
   }
 
   /**
@@ -467,7 +464,7 @@ async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
 // for. If it is in the middle of a request or an answer, it has up to 5 s for the rest. The limit
 // that is in force tells which of these it is.
 function limitVisit({ waiting, limits, logger }: Context): void {
-  const current = waiting.limitOf("now");
+  const current = waiting.current();
   waiting.begin("visit", limits.stopping);
   if (current === limits.idle) {
     waiting.begin("now", limits.stopNow);
