@@ -200,7 +200,11 @@ class Waiting {
 
   /** Starts the clock. It runs until what this returns is disposed of. */
   startClock(): Disposable {
-    const timer = setInterval(() => this.#tick(), TICK_MS);
+    const timer = setInterval(() => {
+      this.#ticks++;
+      this.#tickedAt = performance.now();
+      this.#checkDeadlines();
+    }, TICK_MS);
     return { [Symbol.dispose]: () => clearInterval(timer) }; // `using` calls it at the end.
   }
 
@@ -240,12 +244,6 @@ class Waiting {
     // 0 ms: it gives the clock and ^C their turn before we read again.
     if (performance.now() - this.#tickedAt > TICK_MS) await delay(0);
     return result;
-  }
-
-  #tick(): void {
-    this.#ticks++;
-    this.#tickedAt = performance.now();
-    this.#checkDeadlines();
   }
 
   #checkDeadlines(): void {
