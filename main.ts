@@ -560,7 +560,6 @@ export const DEFAULTS = {
   maxMessageBytes: 4096, // A request of the lab takes about 80 bytes.
 };
 
-/** What createContext returns: all options of a server, and what its visits share. */
 type Context = ReturnType<typeof createContext>;
 
 function createContext(options: ServeOptions) {
@@ -589,10 +588,7 @@ export class Framer {
   #start = 0; // where the next message begins
   #end = 0; // after the last byte that has arrived
 
-  /**
-   * A framer that takes no message of more than `maxMessageBytes`. Framers that are not used at the
-   * same time can share a buffer.
-   */
+  /** Framers that are not used at the same time can share a buffer. */
   constructor(
     readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes,
     buffer: Uint8Array<ArrayBuffer> = createBuffer(maxMessageBytes),
