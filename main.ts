@@ -407,7 +407,8 @@ class Session {
     }
     if (codeOf(error) === "") return bugOf(error);
     if (this.#reads === 0) return new Fault("left", LEFT_TEXT);
-    return new Fault("reset", `${BROKEN_TEXT} (${error})`);
+    const text = "the client broke the connection: it crashed, or closed with something unread";
+    return new Fault("reset", `${text} (${error})`);
   }
 
   // Logs the fault, and sends it to the client, if the client is to be told.
@@ -450,7 +451,6 @@ function lineOf({ student_name: name, github_username: user, sid }: Student): st
 
 const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
   "it uses Python's pickle: put the lab's pickle.py beside it";
-const BROKEN_TEXT = "the client broke the connection: it crashed, or closed with something unread";
 
 // The kernel may take a part of the bytes at a time.
 async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
