@@ -163,16 +163,15 @@ interface Limit {
 // the answer is sent, `idle` until the next request begins, `request` again, and so on.
 // deno-fmt-ignore
 function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Required<ServeOptions>) {
-  const seconds = (ms: number) => `${ms / 1000} s`;
   return {
     // From the accept on; for a later request, from its first byte on.
-    request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${seconds(requestTimeout)}` },
+    request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${requestTimeout / 1000} s` },
     // A write has to wait if the client does not read, and all buffers on the way are full.
-    write: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${seconds(requestTimeout)}` },
+    write: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${requestTimeout / 1000} s` },
     // For silence after an answer.
-    idle: { ms: keepAliveTimeout, event: "idle", text: `silent for ${seconds(keepAliveTimeout)} after its answer: the next client's turn` },
+    idle: { ms: keepAliveTimeout, event: "idle", text: `silent for ${keepAliveTimeout / 1000} s after its answer: the next client's turn` },
     // For the whole visit, which is the turn of this client.
-    turn: { ms: turnTimeout, event: "turn", text: `its turn of ${seconds(turnTimeout)} is over` },
+    turn: { ms: turnTimeout, event: "turn", text: `its turn of ${turnTimeout / 1000} s is over` },
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: 5000, event: "stopping", text: "the server stops" },
     // In the place of `idle`, when the server is told to stop. 1 ms and two spare ticks are 150 ms
