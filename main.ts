@@ -168,7 +168,6 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
     request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${requestTimeout / 1000} s` },
     // A write has to wait if the client does not read, and all buffers on the way are full.
     write: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${requestTimeout / 1000} s` },
-    // For silence after an answer.
     idle: { ms: keepAliveTimeout, event: "idle", text: `silent for ${keepAliveTimeout / 1000} s after its answer: the next client's turn` },
     // For the whole visit, which is the turn of this client.
     turn: { ms: turnTimeout, event: "turn", text: `its turn of ${turnTimeout / 1000} s is over` },
