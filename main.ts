@@ -456,15 +456,15 @@ async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
   while (sent < bytes.length) sent += await conn.write(bytes.subarray(sent));
 }
 
-// The server is told to stop. If the current client is silent after its answer, it is not waited
-// for. If it is in the middle of a request or an answer, it has up to 5 s for the rest. The limit
-// that is in force tells which of these it is.
+// The server is told to stop. The limit that is in force tells what the current client does. If it
+// is silent after its answer, it is not waited for. Any other client has up to 5 s for the rest; a
+// person is told so if a request is to come. (An answer under way may be with the client already.)
 function limitVisit({ waiting, limits, logger }: Context): void {
   const current = waiting.current();
   waiting.begin("visit", limits.stopping);
   if (current === limits.idle) {
     waiting.begin("now", limits.stopNow);
-  } else if (current === limits.request || current === limits.write) {
+  } else if (current === limits.request) {
     const text = "The server stops: the current client has up to 5 s to finish";
     writeRecord(logger, "info", text, { event: "stopping" });
   }
