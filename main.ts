@@ -110,7 +110,8 @@ async function acceptClients(listener: Deno.TcpListener, context: Context) {
 // --------------------------------------------------------- how a visit can end, and how to wait --
 
 // A visit ends when the client closes. All other ends are errors that are thrown, most of them of
-// the class Fault. The server waits for a client as Python does after settimeout. In Python:
+// the class Fault. The server waits for a client as Python does, where `waiting.begin` is settimeout
+// and `waiting.until(read())` is recv. In Python:
 //
 //     s.settimeout(2)
 //     data = s.recv(4096)  # gives what came, or throws when 2 s are over
@@ -132,9 +133,9 @@ export class Fault extends Error {
 type Level = "debug" | "info" | "warn" | "error";
 
 /**
- * The ends of a visit at which the client gets no `{"error": ...}`, by the event of the Fault, and
- * the level of their record in the log. At all other Faults the client gets the message; their
- * level is "warn", and "error" for a mistake of this program.
+ * The ends of a visit at which the client gets no `{"error": ...}`: the event of the Fault, and the
+ * level at which it is logged. At every other Fault the client gets the message, and the level is
+ * "warn", or "error" for a mistake of this program.
  */
 const SILENT_ENDS: Record<string, Level> = {
   dismissed: "debug", // the server is told to stop, and the client has its answer already
@@ -643,7 +644,8 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
  * behind the header. Examples:
  *
  * - a5 is a0 + 5, and that family has no length field: a string of 5 bytes.
- * - da 01 00: da is d9 + 1, with a length field of 2 bytes, 01 00: a string of 256 bytes.
+ * - da 01 00 is d9 + 1. In the row of d9, `lengthBytes` is [1, 2, 4]: the length field of d9 has 1
+ *   byte, that of da 2, that of db 4. Here it is 01 00: a string of 256 bytes.
  */
 interface Family {
   /** The first byte of its first format. The other formats have the next bytes. */
