@@ -587,7 +587,10 @@ export class Framer {
   #start = 0; // where the next message begins
   #end = 0; // after the last byte that has arrived
 
-  /** Framers that are not used at the same time can share a buffer. */
+  /**
+   * A framer for messages of up to `maxMessageBytes`. The buffer has room for such a message and
+   * for one read; framers that are not used at the same time can share it.
+   */
   constructor(
     readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes,
     buffer: Uint8Array<ArrayBuffer> = createBuffer(maxMessageBytes),
@@ -945,9 +948,9 @@ async function receive(
     message = framer.next();
   }
   const value = decodeMessage(message);
+  if (isExpected(value)) return value;
   const arrived = new Uint8Array([...message, ...framer.pending()]);
-  if (!isExpected(value)) throw new Fault("answer", describeUnexpected(what, value, arrived));
-  return value;
+  throw new Fault("answer", describeUnexpected(what, value, arrived));
 }
 
 // `arrived` may say more than the value: a pickle begins with the byte 80, which is an empty dict.
