@@ -62,8 +62,8 @@ export function serve(
     listener.close(); // Otherwise nobody could use the port any more.
     throw error;
   }
-  // There is no `await`, so `serve` returns at once. Whenever acceptClients waits for something,
-  // the rest of the program can run. `finished` is the promise of its result.
+  // An async function runs until it has to wait for something. Then its caller goes on, and has a
+  // promise of the result. So `serve` returns now, before the first client is served.
   return { addr, finished: acceptClients(listener, context) };
 }
 
@@ -79,19 +79,20 @@ const FIRST_PAUSE_MS = 5;
 // - stop() has closed the listener. Then `while` ends, too.
 // - An accept has failed. The listener is still open, and `while` begins `for await` again.
 //
-// It must not end in a third way: if the body threw an error, JavaScript would close the listener,
-// and nobody could connect any more. So Session.run never throws.
+// It must not end in a third way: when an error leaves the body of a `for await`, JavaScript closes
+// what it loops over, here the listener, and nobody could connect any more. So Session.run never
+// throws.
 async function acceptClients(listener: Deno.TcpListener, context: Context) {
   const { signal, waiting } = context;
   const served = { clients: 0, requests: 0 };
   let pauseMs = FIRST_PAUSE_MS;
   const stop = () => {
-    listener.close();
+    listener.close(); // The kernel drops the clients in its queue: they get a reset.
     limitVisit(context); // The current client may finish, but not for ever.
   };
   signal.addEventListener("abort", stop);
   if (signal.aborted) stop(); // It was aborted before we listened to it.
-  using _clock = waiting.startClock(); // for the limits. `using` is Python's `with`.
+  waiting.startClock(); // It measures how long we wait for a client.
   while (!signal.aborted) {
     try {
       for await (const conn of listener) {
@@ -104,21 +105,22 @@ async function acceptClients(listener: Deno.TcpListener, context: Context) {
       pauseMs = await recover(error as Error, pauseMs, context);
     }
   }
+  waiting.stopClock();
   return served;
 }
 
 // --------------------------------------------------------- how a visit can end, and how to wait --
 
-// A visit ends when the client closes. All other ends are errors that are thrown, most of them of
-// the class Fault. The server waits for a client as Python does, where `waiting.begin` is settimeout
-// and `waiting.until(read())` is recv. In Python:
+// The ordinary end of a visit is that the client closes when it has its answer. All other ends are
+// errors that are thrown, most of them of the class Fault. One of them is that the client takes too
+// long. In Python:
 //
 //     s.settimeout(2)
 //     data = s.recv(4096)  # gives what came, or throws when 2 s are over
 //
 // Here, where the limit `idle` is 2 s long:
 //
-//     waiting.begin("now", limits.idle); // for what we wait for now, not for the whole visit
+//     waiting.begin("step", limits.idle); // for this step; another limit is for the whole "visit"
 //     bytes = await waiting.until(read()); // gives what came, or throws when 2 s are over
 
 /** Why a visit has ended. `submit` and the command line throw it, too. */
@@ -145,14 +147,6 @@ const SILENT_ENDS: Record<string, Level> = {
   stalled: "warn", // the client does not read its answers
 };
 
-/** How often the clock ticks by which the limits are measured, in ms. */
-const TICK_MS = 50;
-/**
- * So many ticks are added to each limit: one because a limit begins between two ticks, and one
- * because bytes that came just in time may be read after the tick.
- */
-const SPARE_TICKS = 2;
-
 /** A limit on the time that the server waits for a client: what is thrown after how many ms. */
 interface Limit {
   readonly ms: number; // 0 is no limit
@@ -165,7 +159,8 @@ interface Limit {
 // deno-fmt-ignore
 function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Required<ServeOptions>) {
   return {
-    // From the accept on; for a later request, from its first byte on.
+    // From the accept on. For a later request: from its first byte on, or, if that came together
+    // with the request before, from the answer to that one on.
     request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${requestTimeout / 1000} s` },
     // A write has to wait if the client does not read, and all buffers on the way are full.
     write: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${requestTimeout / 1000} s` },
@@ -174,8 +169,8 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
     turn: { ms: turnTimeout, event: "turn", text: `its turn of ${turnTimeout / 1000} s is over` },
     // For the rest of the visit, when the server is told to stop.
     stopping: { ms: 5000, event: "stopping", text: "the server stops" },
-    // In the place of `idle`, when the server is told to stop. 1 ms and two spare ticks are 150 ms
-    // at the most, in which a request that has come already is still read.
+    // In the place of `idle`, when the server is told to stop. With the spare ticks (see below) it
+    // is about 0.1 s, in which a request that has come already is still read.
     stopNow: { ms: 1, event: "dismissed", text: "the server stops" },
     // For the client to close, after it was sent an error: see Session.#dropRest.
     linger: { ms: 1000, event: "lingered", text: "the client does not close" },
@@ -183,32 +178,44 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
 }
 
 /**
+ * The limits are measured in ticks of a timer, one each 50 ms, and not by the time of day. While
+ * the whole program is paused (by ^Z, or in a laptop that sleeps) the timer does not tick, and it
+ * does not make up for it later. So such a time is not counted against the client.
+ */
+const TICK_MS = 50;
+/**
+ * So many ticks are added to each limit: one because a limit begins between two ticks, and one
+ * because after a pause the timer may tick before the bytes are read that came in time.
+ */
+const SPARE_TICKS = 2;
+
+/**
  * Waits for what the other side does. `begin` says which limit is in force from now on, `until`
  * waits for an operation, such as a read. Two limits can be in force at a time: one for the whole
- * visit, and one for what the server waits for now.
- *
- * Time is counted in ticks of a timer. While the whole program is paused (by ^Z, or in a laptop
- * that sleeps) the timer does not tick, and it does not make up for it later. So the client is not
- * to blame for such a time.
+ * visit, and one for the step that the visit is in.
  */
 class Waiting {
+  #timer?: ReturnType<typeof setInterval>;
   #ticks = 0;
   #tickedAt = performance.now(); // when the last tick was, in ms
   #deadlines = new Map<string, { limit: Limit; endTick: number }>(); // the limits in force
   #interrupt = (_fault: Fault) => {}; // ends the wait that `until` is in; at first there is none
 
-  /** Starts the clock. It runs until what this returns is disposed of. */
-  startClock(): Disposable {
-    const timer = setInterval(() => {
+  startClock(): void {
+    this.#tickedAt = performance.now();
+    this.#timer = setInterval(() => {
       this.#ticks++;
       this.#tickedAt = performance.now();
       this.#checkDeadlines();
     }, TICK_MS);
-    return { [Symbol.dispose]: () => clearInterval(timer) }; // `using` calls it at the end.
+  }
+
+  stopClock(): void {
+    clearInterval(this.#timer);
   }
 
   /** From now on this limit is in force. It takes the place of the one that had the same scope. */
-  begin(scope: "visit" | "now", limit: Limit): void {
+  begin(scope: "visit" | "step", limit: Limit): void {
     const ticks = limit.ms === 0 ? Infinity : Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
     this.#deadlines.set(scope, { limit, endTick: this.#ticks + ticks });
   }
@@ -218,29 +225,26 @@ class Waiting {
     this.#deadlines.clear();
   }
 
-  /** The limit on what the server waits for now; `undefined` if there is no client. */
-  current(): Limit | undefined {
-    return this.#deadlines.get("now")?.limit;
+  /** The limit for the step that the visit is in; `undefined` if there is no client. */
+  stepLimit(): Limit | undefined {
+    return this.#deadlines.get("step")?.limit;
   }
 
   /**
-   * Gives the result of the operation, or throws its error. If a limit is over before the operation
-   * is done, it throws the Fault of that limit; the operation itself goes on, but nobody waits for
-   * it any more. There can only be one wait at a time.
-   *
-   * `new Promise` gives two functions: `resolve(result)` makes the `await` give the result, and
-   * `reject(error)` makes it throw the error. The first call counts, later ones are ignored. The
-   * operation gets both. The clock gets `reject`, under the name #interrupt.
+   * Gives the result of the operation, or throws its error. It is a race with the clock: if a limit
+   * is over first, it throws the Fault of that limit. Then the operation itself goes on, but nobody
+   * waits for it any more. There can only be one wait at a time.
    */
   async until<T>(operation: Promise<T>): Promise<T> {
-    const result = await new Promise<T>((resolve, reject) => {
-      operation.then(resolve, reject);
-      this.#interrupt = reject;
-      this.#checkDeadlines(); // A limit can be over already: no `until` waited when it passed.
-    });
-    // Timers and ^C get their turn only when no read is ready. If a client sends all the time, one
-    // always is, and the clock would stand still. So if a tick is overdue, we wait for a timer of
-    // 0 ms: it gives the clock and ^C their turn before we read again.
+    // `tooLate` is a promise that gets no result. `reject(fault)` makes an `await` of it throw.
+    const { promise: tooLate, reject } = Promise.withResolvers<never>();
+    this.#interrupt = reject;
+    this.#checkDeadlines(); // A limit can be over already: no `until` waited when it passed.
+    const result = await Promise.race([tooLate, operation]);
+    // The program does one thing at a time. When it waits, it goes on with what is ready: first
+    // with reads, and with timers and ^C only when no read is ready. If a client sends all the
+    // time, one always is, and the clock would stand still. So if a tick is overdue, we wait for a
+    // timer of 0 ms, and the clock and ^C have their turn before we read again.
     if (performance.now() - this.#tickedAt > TICK_MS) await delay(0);
     return result;
   }
@@ -266,7 +270,8 @@ const EARLY_MS = 20;
 class Session {
   #requests = 0; // how many were printed
   #reads = 0; // how many reads have brought bytes
-  #writing = Promise.resolve(); // the last write. It may not be finished: see #end.
+  #reading: Promise<Uint8Array | null> = Promise.resolve(null); // the last read; see #dropRest
+  #writing = Promise.resolve(); // the last write; see #end
   readonly #log: ClientLog;
   readonly #framer: Framer;
 
@@ -282,7 +287,7 @@ class Session {
     try {
       this.#log.trace(() => ({ step: "accepted", text: "accepted" }));
       waiting.begin("visit", signal.aborted ? limits.stopping : limits.turn);
-      waiting.begin("now", limits.request);
+      waiting.begin("step", limits.request);
       let bytes = await this.#greetAndRead();
       while (bytes !== null) {
         await this.#answer(bytes);
@@ -299,22 +304,22 @@ class Session {
     return this.#requests;
   }
 
-  // Step 1, and the first read of step 2. We begin to read before we greet, for this reason: some
-  // clients send their request at once, and call recv later, once for each message. Such a client
-  // would get greeting and answer in one recv, and fail. So we look whether its request was there
-  // before it was greeted, and if so, its answer waits for EARLY_MS.
+  // Step 1, and the first read of step 2, both at once. Some clients send their request before they
+  // are greeted, and call recv later, once for each message. If the answer followed the greeting at
+  // once, both could come in one recv, and such a client would fail. So its answer waits a little.
   async #greetAndRead(): Promise<Uint8Array | null> {
     const { waiting } = this.context;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
-    const reading = this.#read(); // It begins now, and is awaited below.
-    // If it fails before it is awaited, Deno would end the program, but for this empty `catch`. The
-    // `await` below throws the error all the same.
-    reading.catch(() => {});
-    await waiting.until(this.#write({ clientid: this.conn.remoteAddr.port }));
-    const isEarly = this.#reads > 0; // The read was done while we wrote: #read counts in #reads.
-    const bytes = await waiting.until(reading);
+    this.#reading = this.#read(); // It begins now. Only its result is awaited.
+    const [bytes, isEarly] = await waiting.until(Promise.all([this.#reading, this.#greet()]));
     if (isEarly) await delay(EARLY_MS);
     return bytes;
+  }
+
+  // Returns whether a part of the request was here before the greeting was sent.
+  async #greet(): Promise<boolean> {
+    await this.#write({ clientid: this.conn.remoteAddr.port });
+    return this.#framer.pending().length > 0;
   }
 
   // Step 2 again. If a part of a request is here, its limit goes on. If not, `idle` is in force
@@ -322,9 +327,10 @@ class Session {
   async #receive(): Promise<Uint8Array | null> {
     const { waiting, limits, signal } = this.context;
     const isNewRequest = this.#framer.pending().length === 0;
-    if (isNewRequest) waiting.begin("now", signal.aborted ? limits.stopNow : limits.idle);
-    const bytes = await waiting.until(this.#read());
-    if (isNewRequest) waiting.begin("now", limits.request);
+    if (isNewRequest) waiting.begin("step", signal.aborted ? limits.stopNow : limits.idle);
+    this.#reading = this.#read();
+    const bytes = await waiting.until(this.#reading);
+    if (isNewRequest) waiting.begin("step", limits.request);
     return bytes;
   }
 
@@ -365,15 +371,15 @@ class Session {
   // Step 3. As a rule `onRequests` prints. Requests that came together are acknowledged together.
   async #acknowledge(students: Student[]): Promise<void> {
     const { waiting, limits, onRequests } = this.context;
+    waiting.begin("step", limits.write);
     try {
       onRequests(students, this.#log.client);
     } catch (error) {
       throw bugOf(error); // What is not printed must not be acknowledged.
     }
     this.#requests += students.length;
-    waiting.begin("now", limits.write);
     await waiting.until(this.#write(ACKNOWLEDGEMENT, students.length));
-    waiting.begin("now", limits.request); // in case that the next one has begun in the same read
+    waiting.begin("step", limits.request); // A part of the next one can be here already.
   }
 
   // Sends a value, as often as `times` says.
@@ -417,10 +423,11 @@ class Session {
     this.#log.report(SILENT_ENDS[event] ?? (isBug ? "error" : "warn"), event, message);
     if (event in SILENT_ENDS) return;
     waiting.clear(); // Otherwise the limit that is over would throw at the next wait, too.
-    waiting.begin("now", limits.linger);
+    waiting.begin("step", limits.linger);
     const error = isBug ? "the server has failed, not you" : message;
     try {
-      await waiting.until(this.#writing); // If a limit ended the wait for it, it still goes on.
+      // If the turn was over while we wrote, that write goes on. The error comes behind it.
+      await waiting.until(this.#writing);
       await waiting.until(this.#write({ error }));
       await this.conn.closeWrite(); // shutdown(SHUT_WR) in Python
       if (event !== "truncated") await this.#dropRest(); // A truncated stream has ended.
@@ -429,16 +436,17 @@ class Session {
     }
   }
 
-  // If bytes of the client are unread when we close, the kernel sends a reset, and at a reset the
-  // client's system may throw away the error before the client has read it. So we read and drop
-  // what still comes, until the client closes. This is called a lingering close. (If a limit has
-  // ended the wait for a read, that read goes on. What it gets is dropped, too.)
+  // If bytes of the client are unread when we close, the kernel sends a reset, which means that the
+  // connection is broken. At a reset the client's system may throw away the error before the client
+  // has read it. So we read and drop what still comes, until the client closes. This is called a
+  // lingering close. It begins with the last read: if a limit was over, that one is not done yet.
   async #dropRest(): Promise<void> {
-    const { waiting, buffer } = this.context;
-    let count: number | null = 0;
-    while (count !== null) {
-      count = await waiting.until(this.conn.read(buffer));
-      this.#log.trace(() => describeRead(count === null ? null : buffer.subarray(0, count)));
+    const { waiting } = this.context;
+    let bytes = await waiting.until(this.#reading);
+    while (bytes !== null) {
+      this.#framer.drop();
+      this.#reading = this.#read();
+      bytes = await waiting.until(this.#reading);
     }
   }
 }
@@ -457,15 +465,15 @@ async function writeAll(conn: Deno.TcpConn, bytes: Uint8Array): Promise<void> {
   while (sent < bytes.length) sent += await conn.write(bytes.subarray(sent));
 }
 
-// The server is told to stop. The limit that is in force tells what the current client does. If it
-// is silent after its answer, it is not waited for. Any other client has up to 5 s for the rest; a
-// person is told so if a request is to come. (An answer under way may be with the client already.)
+// The server is told to stop. The limit that is in force tells what the current client does.
 function limitVisit({ waiting, limits, logger }: Context): void {
-  const current = waiting.current();
+  const stepLimit = waiting.stepLimit();
   waiting.begin("visit", limits.stopping);
-  if (current === limits.idle) {
-    waiting.begin("now", limits.stopNow);
-  } else if (current === limits.request) {
+  if (stepLimit === limits.idle) {
+    // It has its answer, and is silent. We do not wait for a further request.
+    waiting.begin("step", limits.stopNow);
+  } else if (stepLimit === limits.request) {
+    // Its request is to come. A person would wonder why the server still runs.
     const text = "The server stops: the current client has up to 5 s to finish";
     writeRecord(logger, "info", text, { event: "stopping" });
   }
@@ -613,6 +621,11 @@ export class Framer {
   /** What has arrived after the last message. It is valid until the next read. */
   pending(): Uint8Array<ArrayBuffer> {
     return this.#buffer.subarray(this.#start, this.#end);
+  }
+
+  /** Drops what has arrived. */
+  drop(): void {
+    this.#start = this.#end;
   }
 
   /**
@@ -900,6 +913,7 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
   const request = encode({ ...student, sid });
   let hint = "Not connected yet: nobody answers at that address, or the server's queue is full";
   const hintTimer = setTimeout(() => onWaiting?.(hint), 1000);
+  const waiting = new Waiting();
   try {
     using conn = await Deno.connect({ hostname, port }); // `using`: closed at the end of the block.
     hint = "Connected, no greeting yet: is another client served?";
@@ -907,23 +921,18 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
     const greeting = await receive(conn, framer, "greeting", isGreeting);
     clearTimeout(hintTimer);
     onGreeting?.(Number(Object(greeting).clientid));
-    const waiting = new Waiting();
-    using _clock = waiting.startClock();
+    waiting.startClock();
     const text = "the server has sent no whole answer in 10 s";
-    waiting.begin("now", { ms: 10_000, event: "answer", text });
+    waiting.begin("step", { ms: 10_000, event: "answer", text });
     await waiting.until(exchange(conn, framer, request));
   } finally {
     clearTimeout(hintTimer);
+    waiting.stopClock();
   }
 }
 
 // Sends the request, and receives the acknowledgement.
 async function exchange(conn: Deno.TcpConn, framer: Framer, request: Uint8Array): Promise<void> {
-  // While this client was paused (by ^Z, or in a laptop that sleeps) the server may have lost
-  // patience. Then its error has come with the greeting.
-  if (framer.pending().length > 0) {
-    await receive(conn, framer, "answer before the request", () => false); // It must fail.
-  }
   await writeAll(conn, request);
   await receive(conn, framer, "acknowledgement", isAcknowledgement);
 }
