@@ -26,7 +26,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { BaseHandler, type LevelName } from "@std/log/base-handler";
 import { Logger, type LogRecord } from "@std/log/logger";
 import { decode, encode } from "@std/msgpack";
-import { isUtf8 } from "node:buffer";
+import { Buffer, isUtf8 } from "node:buffer";
 import project from "./deno.json" with { type: "json" };
 
 export type { LevelName, Logger }; // for programs that use this module
@@ -236,11 +236,13 @@ class Waiting {
    * waits for it any more. There can only be one wait at a time.
    */
   async until<T>(operation: Promise<T>): Promise<T> {
-    // `tooLate` is a promise that gets no result. `reject(fault)` makes an `await` of it throw.
-    const { promise: tooLate, reject } = Promise.withResolvers<never>();
-    this.#interrupt = reject;
+    // `resolve(result)` makes the `await` of this promise give the result, and `reject(error)` makes
+    // it throw the error. The first call of one of them counts.
+    const { promise: winner, resolve, reject } = Promise.withResolvers<T>();
+    operation.then(resolve, reject);
+    this.#interrupt = reject; // The clock calls it with the Fault of a limit.
     this.#checkDeadlines(); // A limit can be over already: no `until` waited when it passed.
-    const result = await Promise.race([tooLate, operation]);
+    const result = await winner;
     // The program does one thing at a time. When it waits, it goes on with what is ready: first
     // with reads, and with timers and ^C only when no read is ready. If a client sends all the
     // time, one always is, and the clock would stand still. So if a tick is overdue, we wait for a
@@ -451,11 +453,7 @@ class Session {
   }
 }
 
-// The line of a request, as the lab has it.
-function lineOf({ student_name: name, github_username: user, sid }: Student): string {
-  return escape(`Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`, UNSAFE);
-}
-
+// The lab's clients were first written for Python's pickle. Such a client cannot read our greeting.
 const LEFT_TEXT = "left without sending. If its terminal shows `unpickling stack underflow`, " +
   "it uses Python's pickle: put the lab's pickle.py beside it";
 
@@ -572,24 +570,31 @@ type Context = ReturnType<typeof createContext>;
 function createContext(options: ServeOptions) {
   const given = Object.entries(options).filter(([_name, value]) => value !== undefined);
   const settings: Required<ServeOptions> = {
+    // Of two values with the same name the later one counts.
     ...DEFAULTS,
     signal: new AbortController().signal, // It never aborts.
     ...createPrinter("text"),
     logger: createLogger(),
-    ...Object.fromEntries(given), // What is given takes the place of what stands above.
+    ...Object.fromEntries(given),
   };
   return {
     ...settings,
     limits: createLimits(settings),
     waiting: new Waiting(), // for the client that is being served
-    // One client at a time, and no read outlives its connection: one buffer serves all.
+    // One buffer for all visits: to make one for each costs much of a short visit. A read that still
+    // waits ends when its connection is closed, so it cannot write into the buffer later.
     buffer: createBuffer(settings.maxMessageBytes),
   };
 }
 
 // ----------------------------------------------------------------------------- the framing --
 
-/** Finds the messages in a stream of MessagePack values: the header of each says where it ends. */
+/**
+ * Finds the messages in a stream of MessagePack values: the header of each says where it ends.
+ *
+ * The buffer holds first the messages that are taken already, then what has arrived after them, and
+ * then room for more: taken | #start, arrived | #end, room.
+ */
 export class Framer {
   readonly #buffer: Uint8Array<ArrayBuffer>;
   #start = 0; // where the next message begins
@@ -606,7 +611,10 @@ export class Framer {
     this.#buffer = buffer;
   }
 
-  /** Reads once; returns the bytes that came, or `null` at the end of the stream. */
+  /**
+   * Reads once, when `next` has nothing more to give, and so the buffer has room. Returns the bytes
+   * that came, or `null` at the end of the stream.
+   */
   async read(conn: Pick<Deno.TcpConn, "read">): Promise<Uint8Array | null> {
     this.#buffer.copyWithin(0, this.#start, this.#end); // What is left moves to the front.
     this.#end -= this.#start;
@@ -634,6 +642,7 @@ export class Framer {
    * @throws {Fault} When it is longer than `maxMessageBytes`, as soon as its headers say so.
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
+    // If the message is not whole yet, this is the least end that it can have.
     const end = findEnd(this.#buffer, this.#start, this.#end);
     if (end - this.#start > this.maxMessageBytes) {
       const limit = plural(this.maxMessageBytes, "byte");
@@ -657,11 +666,11 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
 /**
  * Formats of the MessagePack specification that belong together. A value begins with a header: one
  * byte, which says the format, and for some formats a length field. What the length counts comes
- * behind the header. Examples:
+ * behind the header. Two examples, with bytes in hexadecimal:
  *
- * - a5 is a0 + 5, and that family has no length field: a string of 5 bytes.
- * - da 01 00 is d9 + 1. In the row of d9, `lengthBytes` is [1, 2, 4]: the length field of d9 has 1
- *   byte, that of da 2, that of db 4. Here it is 01 00: a string of 256 bytes.
+ * - Strings of up to 31 bytes have no length field: a5 is a0 + 5, a string of 5 bytes.
+ * - Longer strings have the first byte d9, da or db. Their `lengthBytes` are [1, 2, 4]: the length
+ *   field has 1 byte behind d9, 2 behind da, 4 behind db. So da 01 00 is a string of 256 bytes.
  */
 interface Family {
   /** The first byte of its first format. The other formats have the next bytes. */
@@ -692,18 +701,20 @@ const FAMILIES: Family[] = [
   { first: 0xe0 }, // negative fixint: the value is in the byte itself
 ];
 
-/** The family of a value, by its first byte. Each family ends where the next one begins. */
+/** The family of a value, by its first byte. `fill` goes to the end; the next family begins anew. */
 const FAMILY_OF = new Array<Family>(256);
 for (const family of FAMILIES) FAMILY_OF.fill(family, family.first);
 
 // Reads the header of the value that begins at `at`. `end` is the index after it, and `dataEnd` the
 // index after the bytes that belong to it. `values` is how many values follow: those in a list or
-// dict, which have headers of their own.
+// dict, which have headers of their own. For example, da 01 00 at index 0 is the second format of
+// its family, so `index` is 1; `end` is 3, `length` is 256, and `dataEnd` is 259.
 function readHeader(bytes: Uint8Array, at: number) {
   const { first, counts, lengthBytes, dataBytes } = FAMILY_OF[bytes[at]];
   const index = bytes[at] - first; // which format of the family
   const end = at + 1 + (lengthBytes?.[index] ?? 0); // `?.` and `?? 0`: 0 if there is none
-  let length = lengthBytes === undefined ? index : 0; // Without a field it is in the first byte.
+  // Without a field the length is in the first byte. (A number has none, and it is not used then.)
+  let length = lengthBytes === undefined ? index : 0;
   for (let i = at + 1; i < end; i++) length = length * 256 + bytes[i];
   const isText = counts === "text bytes";
   const header = { isText, end, dataEnd: end + (dataBytes?.[index] ?? 0), values: 0 };
@@ -759,7 +770,12 @@ function checkTexts(message: Uint8Array): void {
   let at = 0;
   while (at < message.length) {
     const { end, dataEnd, isText } = readHeader(message, at);
-    if (isText && !isAscii(message, end, dataEnd)) checkUtf8(message.subarray(end, dataEnd));
+    if (isText && !isAscii(message, end, dataEnd)) {
+      const text = message.subarray(end, dataEnd);
+      if (!isUtf8(text)) {
+        throw new Fault("refused", `a text is not UTF-8, ${NO_ENCODE}: ${dump(text)}`);
+      }
+    }
     at = dataEnd;
   }
 }
@@ -772,15 +788,11 @@ function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
   return true;
 }
 
-function checkUtf8(text: Uint8Array): void {
-  if (isUtf8(text)) return;
-  throw new Fault("refused", `a text is not UTF-8, ${NO_ENCODE}: ${dump(text)}`);
-}
-
-/** The longest line, with its end, in bytes: so much a pipe of Linux takes whole or not at all. */
+/**
+ * The longest line, with its end, in bytes. Linux takes so many bytes whole into a pipe or not at
+ * all, see LineWriter.
+ */
 const MAX_LINE_BYTES = 4096;
-/** The most bytes that one byte of a text takes in the line: an escape such as \u001b. */
-const ESCAPE_BYTES = 6;
 
 // Takes the value of a message for a request, or throws a Fault that says what is wrong with it.
 function parseRequest(message: Uint8Array, value: unknown): Student {
@@ -791,9 +803,7 @@ function parseRequest(message: Uint8Array, value: unknown): Student {
     github_username: readText(fields, "github_username"),
     sid: readId(fields, "sid"),
   };
-  // To make and measure each line would take a third of the time of a request that does not wait.
-  const canBeTooLong = message.length * ESCAPE_BYTES > MAX_LINE_BYTES;
-  if (canBeTooLong && textEncoder.encode(`${lineOf(student)}\n`).length > MAX_LINE_BYTES) {
+  if (Buffer.byteLength(`${lineOf(student)}\n`) > MAX_LINE_BYTES) {
     throw new Fault("too-long", `the line would be over the limit of ${MAX_LINE_BYTES} bytes`);
   }
   return student;
@@ -860,19 +870,25 @@ function kindOf(value: unknown) {
 
 /**
  * Data of other programs that clients send by mistake: how it begins, its name, and what to do
- * instead. Each character is one byte; `\cB` is the byte 02, `\cE` is 05, and so on.
+ * instead. Each character is one byte. Examples, in the order of the rows:
+ *
+ * - `80 04 95`, from pickle.dumps(d): 80 and the version of pickle
+ * - `{'student_name': 'Alice Brown'}`, from str(d)
+ * - `{"student_name": "Alice Brown"}`, from json.dumps(d). `[` alone could be a length: 91.
+ * - `GET / HTTP/1.1`, from a browser; `HTTP/1.1 400 Bad Request`, from a web server
  */
 // deno-fmt-ignore
 const STRANGERS = [
-  { begins: /^\x80[\cB-\cE]/, text: "a Python pickle: use msgpack, or put the lab's pickle.py beside the program" },
-  { begins: /^\s*[[{(]\s*'/, text: `the text of a Python dict: ${HOW_TO_PACK}, not str() or repr()` },
-  { begins: /^\s*[[{"][\s\w"{[\]}-]/, text: `JSON text: ${HOW_TO_PACK}, not json.dumps()` },
-  { begins: /^[A-Z]{3,7} [/*]|^CONNECT |^HTTP\//, text: "HTTP: use a socket and msgpack.packb(d)" },
+  // deno-lint-ignore no-control-regex
+  { begins: /^\x80[\x02-\x05]/, text: "a Python pickle: use msgpack, or put the lab's pickle.py beside the program" },
+  { begins: /^\s*[{[(]\s*'/, text: `the text of a Python dict: ${HOW_TO_PACK}, not str() or repr()` },
+  { begins: /^\s*[{["][\s!-~]/, text: `JSON text: ${HOW_TO_PACK}, not json.dumps()` },
+  { begins: /^(\w+ \S+ )?HTTP\//, text: "HTTP: use a socket and msgpack.packb(d)" },
 ];
 
 // Says what these bytes look like, and what to do instead, if they are not of the lab.
 function recognize(bytes: Uint8Array): string | undefined {
-  const start = String.fromCharCode(...bytes.subarray(0, 64));
+  const start = String.fromCharCode(...bytes.subarray(0, 1000));
   const stranger = STRANGERS.find(({ begins }) => begins.test(start));
   return stranger && `this looks like ${stranger.text}`;
 }
@@ -891,6 +907,8 @@ export interface SubmitOptions {
   onWaiting?: (hint: string) => void;
 }
 
+// A container or a forwarded port accepts a client itself. A server inside that listens at its own
+// 127.0.0.1 cannot be reached from there.
 const WHY_CLOSED =
   "its own window says why. If it says nothing, something in between has answered " +
   "(a container, a forwarded port): start the server with --host 0.0.0.0";
@@ -903,7 +921,8 @@ const WHY_CLOSED =
  * await submit({ student_name: "Alice Brown", github_username: "abrown", sid: 123456789 });
  * ```
  *
- * @throws {Fault} When the server refuses, closes, is not the lab's, or is silent for 10 s.
+ * @throws {Fault} When the server refuses, closes, is not the lab's, or has sent no whole answer
+ * 10 s after its greeting.
  * @throws {Error} When the connection fails or breaks, or `sid` is no integer of 64 bits.
  */
 export async function submit(student: Student, options: SubmitOptions = {}): Promise<void> {
@@ -1034,8 +1053,8 @@ function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 
   return { text, step, bytes: bytes.length, hex: hexOf(bytes), value: shown };
 }
 
-// A value as JSON. Bytes are no JSON, and most programs would round a larger integer than a number
-// can hold: they become text.
+// A value as JSON. What JSON does not have becomes text: bytes, and an integer that a JavaScript
+// number cannot hold.
 function toJson(value: unknown): string {
   const json = JSON.stringify(value, (_key, part) => {
     if (ArrayBuffer.isView(part)) return plural(part.byteLength, "byte");
@@ -1049,15 +1068,13 @@ function toJson(value: unknown): string {
 // has in its category Cc, which are the controls. Zl and Zp are the separators of lines and
 // paragraphs. The last ones turn the direction of writing.
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
-// Characters that cannot be seen: also unassigned ones and the like (C), those that a font leaves
-// out, such as a zero-width space, and all spaces (Zs) but the ordinary one.
-const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]|(?! )\p{Zs}/gu;
-
-/** A character that can be seen. */
+// A character that can be seen: no white space (\s), no control, no unassigned one and the like (C),
+// and none that a font leaves out, such as a zero-width space.
 const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
+// All others but the ordinary space. Some languages need them in a word. In quotes they are escaped.
+const INVISIBLE = /(?! )[\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 
-// Puts \uXXXX in the place of these characters. Letters of all scripts stay as they are. To look
-// first is faster: hardly a text has such a character.
+// Puts \uXXXX in the place of these characters. To look first is faster, since hardly a text has one.
 function escape(text: string, which: RegExp): string {
   if (text.search(which) < 0) return text;
   const toCode = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
@@ -1070,15 +1087,20 @@ function quote(text: string): string {
   return mark + escape(text, INVISIBLE) + mark;
 }
 
+// The line of a request, as the lab has it.
+function lineOf({ student_name: name, github_username: user, sid }: Student): string {
+  return escape(`Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`, UNSAFE);
+}
+
 const textEncoder = new TextEncoder();
 const LINE_END = "\n".charCodeAt(0);
 
 /**
- * Writes whole lines to standard output or standard error. The whole program waits until that is
- * done, and hears no signal: no request may be acknowledged whose line is not printed.
+ * Writes whole lines to standard output or standard error. The whole program waits for it, and hears
+ * no signal: no request may be acknowledged before its line is printed.
  */
 class LineWriter {
-  #isTorn = false; // The last write has failed, maybe in the middle of a line.
+  #isTorn = false; // The last write has failed (a full disk), maybe in the middle of a line.
 
   constructor(readonly output: { writeSync(bytes: Uint8Array): number }) {}
 
@@ -1093,8 +1115,9 @@ class LineWriter {
     this.#isTorn = false;
   }
 
-  // Returns how many bytes were written. A write to a full pipe waits. But some programs leave a
-  // pipe in a mode where it fails instead, and takes nothing of such a piece: we try again later.
+  // Returns how many bytes were written. A pipe, as in `main.ts | less`, is full while its reader
+  // does not read. A write waits for it, or, if another program has set the pipe to "non-blocking",
+  // fails and has taken nothing of such a piece: then we try again later.
   #tryToWrite(piece: Uint8Array): number {
     try {
       return this.output.writeSync(piece);
@@ -1346,11 +1369,12 @@ const SERVER_ADVICE: Record<string, string> = {
   EADDRNOTAVAIL: "this machine has no such address: --host 127.0.0.1, or 0.0.0.0 for all it has",
   EACCES: "the system keeps this port for itself or an administrator: choose another with --port",
 };
+const CLOSED = `the server has closed: ${WHY_CLOSED}`;
 const CLIENT_ADVICE: Record<string, string> = {
   ECONNREFUSED: "there is no server: start it first, or say with --host and --port where it is",
-  ECONNRESET: `the server has closed: ${WHY_CLOSED}`,
-  ECONNABORTED: `the server has closed: ${WHY_CLOSED}`, // as Windows says it
-  EPIPE: `the server has closed: ${WHY_CLOSED}`,
+  ECONNRESET: CLOSED,
+  ECONNABORTED: CLOSED, // as Windows says it
+  EPIPE: CLOSED,
 };
 
 // How the system says that nobody has this name. Windows says it in the words of each language,

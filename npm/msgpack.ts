@@ -3,11 +3,7 @@
  * not look: this `decode` makes other characters of bytes that are not UTF-8 (main.ts refuses those
  * before), and refuses a key `__proto__`.
  */
-import {
-  decode as decodeNpm,
-  encode as encodeNpm,
-  type ExtensionCodecType,
-} from "@msgpack/msgpack";
+import { Decoder, Encoder, type ExtensionCodecType } from "@msgpack/msgpack";
 
 const INTEGERS = { useBigInt64: true };
 
@@ -19,10 +15,14 @@ const NO_EXTENSIONS: ExtensionCodecType<undefined> = {
   },
 };
 
+// Its functions `encode` and `decode` make one of these at each call, which takes longer than the rest.
+const encoder = new Encoder(INTEGERS);
+const decoder = new Decoder({ ...INTEGERS, extensionCodec: NO_EXTENSIONS });
+
 /** A MessagePack value as bytes; a `bigint` as an integer of 64 bits, other numbers as small as they go. */
 export function encode(value: unknown): Uint8Array<ArrayBuffer> {
   if (typeof value === "object") Object.values(value ?? {}).forEach(checkSize);
-  return encodeNpm(value, INTEGERS);
+  return encoder.encode(value);
 }
 
 /** Refuses what `@std/msgpack` refuses: this `encode` would leave bits out. */
@@ -39,5 +39,5 @@ function checkSize(value: unknown): void {
  * @throws When it is not one whole value, or has an extension type.
  */
 export function decode(bytes: Uint8Array): unknown {
-  return decodeNpm(bytes, { ...INTEGERS, extensionCodec: NO_EXTENSIONS });
+  return decoder.decode(bytes);
 }
