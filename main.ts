@@ -159,8 +159,7 @@ interface Limit {
 // deno-fmt-ignore
 function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Required<ServeOptions>) {
   return {
-    // From the accept on. For a later request: from its first byte on, or, if that came together
-    // with the request before, from the answer to that one on.
+    // From the accept on; for a later request, from its first byte or the answer before it on.
     request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${requestTimeout / 1000} s` },
     // A write has to wait if the client does not read, and all buffers on the way are full.
     write: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${requestTimeout / 1000} s` },
@@ -178,9 +177,9 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
 }
 
 /**
- * The limits are measured in ticks of a timer, one each 50 ms, and not by the time of day. While
- * the whole program is paused (by ^Z, or in a laptop that sleeps) the timer does not tick, and it
- * does not make up for it later. So such a time is not counted against the client.
+ * Limits are measured in ticks of a timer, one each 50 ms, and not by the time of day. While the
+ * whole program is paused (by ^Z, or in a laptop that sleeps) the timer does not tick, and it does
+ * not make up for it later. So such a time is not counted against the client.
  */
 const TICK_MS = 50;
 /**
@@ -202,7 +201,6 @@ class Waiting {
   #interrupt = (_fault: Fault) => {}; // ends the wait that `until` is in; at first there is none
 
   startClock(): void {
-    this.#tickedAt = performance.now();
     this.#timer = setInterval(() => {
       this.#ticks++;
       this.#tickedAt = performance.now();
@@ -220,7 +218,6 @@ class Waiting {
     this.#deadlines.set(scope, { limit, endTick: this.#ticks + ticks });
   }
 
-  /** From now on no limit is in force. */
   clear(): void {
     this.#deadlines.clear();
   }
@@ -236,8 +233,8 @@ class Waiting {
    * waits for it any more. There can only be one wait at a time.
    */
   async until<T>(operation: Promise<T>): Promise<T> {
-    // `resolve(result)` makes the `await` of this promise give the result, and `reject(error)` makes
-    // it throw the error. The first call of one of them counts.
+    // `resolve(result)` makes `await winner` give the result, `reject(error)` makes it throw the
+    // error. The first call of one of them counts.
     const { promise: winner, resolve, reject } = Promise.withResolvers<T>();
     operation.then(resolve, reject);
     this.#interrupt = reject; // The clock calls it with the Fault of a limit.
@@ -312,8 +309,7 @@ class Session {
   async #greetAndRead(): Promise<Uint8Array | null> {
     const { waiting } = this.context;
     this.conn.setNoDelay(); // Otherwise TCP may hold back a small answer (Nagle's algorithm).
-    this.#reading = this.#read(); // It begins now. Only its result is awaited.
-    const [bytes, isEarly] = await waiting.until(Promise.all([this.#reading, this.#greet()]));
+    const [bytes, isEarly] = await waiting.until(Promise.all([this.#read(), this.#greet()]));
     if (isEarly) await delay(EARLY_MS);
     return bytes;
   }
@@ -330,18 +326,19 @@ class Session {
     const { waiting, limits, signal } = this.context;
     const isNewRequest = this.#framer.pending().length === 0;
     if (isNewRequest) waiting.begin("step", signal.aborted ? limits.stopNow : limits.idle);
-    this.#reading = this.#read();
-    const bytes = await waiting.until(this.#reading);
+    const bytes = await waiting.until(this.#read());
     if (isNewRequest) waiting.begin("step", limits.request);
     return bytes;
   }
 
-  // Gives what one read brings. `null` is the end of the stream, as b"" is in Python.
-  async #read(): Promise<Uint8Array | null> {
-    const bytes = await this.#framer.read(this.conn);
-    if (bytes !== null) this.#reads++;
-    this.#log.trace(() => describeRead(bytes));
-    return bytes;
+  // Reads once. `null` is the end of the stream, as b"" is in Python.
+  #read(): Promise<Uint8Array | null> {
+    this.#reading = this.#framer.read(this.conn).then((bytes) => {
+      if (bytes !== null) this.#reads++;
+      this.#log.trace(() => describeRead(bytes));
+      return bytes;
+    });
+    return this.#reading;
   }
 
   // Takes all whole requests out of what has come. The good ones are acknowledged. Only then comes
@@ -443,12 +440,10 @@ class Session {
   // has read it. So we read and drop what still comes, until the client closes. This is called a
   // lingering close. It begins with the last read: if a limit was over, that one is not done yet.
   async #dropRest(): Promise<void> {
-    const { waiting } = this.context;
-    let bytes = await waiting.until(this.#reading);
+    let bytes = await this.context.waiting.until(this.#reading);
     while (bytes !== null) {
       this.#framer.drop();
-      this.#reading = this.#read();
-      bytes = await waiting.until(this.#reading);
+      bytes = await this.context.waiting.until(this.#read());
     }
   }
 }
@@ -581,8 +576,8 @@ function createContext(options: ServeOptions) {
     ...settings,
     limits: createLimits(settings),
     waiting: new Waiting(), // for the client that is being served
-    // One buffer for all visits: to make one for each costs much of a short visit. A read that still
-    // waits ends when its connection is closed, so it cannot write into the buffer later.
+    // One buffer for all visits: to make one for each costs much of a short visit. A read that is
+    // still waiting ends when its connection is closed, so it cannot write into the buffer later.
     buffer: createBuffer(settings.maxMessageBytes),
   };
 }
@@ -701,8 +696,9 @@ const FAMILIES: Family[] = [
   { first: 0xe0 }, // negative fixint: the value is in the byte itself
 ];
 
-/** The family of a value, by its first byte. `fill` goes to the end; the next family begins anew. */
+/** The family of a value, by its first byte. */
 const FAMILY_OF = new Array<Family>(256);
+// Each `fill` goes to the end of the array, and then the next family takes its part of that.
 for (const family of FAMILIES) FAMILY_OF.fill(family, family.first);
 
 // Reads the header of the value that begins at `at`. `end` is the index after it, and `dataEnd` the
@@ -1068,13 +1064,13 @@ function toJson(value: unknown): string {
 // has in its category Cc, which are the controls. Zl and Zp are the separators of lines and
 // paragraphs. The last ones turn the direction of writing.
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
-// A character that can be seen: no white space (\s), no control, no unassigned one and the like (C),
+// A character that can be seen: no white space (\s), no control, unassigned one or the like (C),
 // and none that a font leaves out, such as a zero-width space.
 const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
-// All others but the ordinary space. Some languages need them in a word. In quotes they are escaped.
+// All others but the ordinary space. Some languages need them in a word; in quotes we escape them.
 const INVISIBLE = /(?! )[\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 
-// Puts \uXXXX in the place of these characters. To look first is faster, since hardly a text has one.
+// Puts \uXXXX in the place of these characters. To look first is faster: hardly a text has one.
 function escape(text: string, which: RegExp): string {
   if (text.search(which) < 0) return text;
   const toCode = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
@@ -1096,7 +1092,7 @@ const textEncoder = new TextEncoder();
 const LINE_END = "\n".charCodeAt(0);
 
 /**
- * Writes whole lines to standard output or standard error. The whole program waits for it, and hears
+ * Writes whole lines to standard output or standard error. The whole program waits for it and hears
  * no signal: no request may be acknowledged before its line is printed.
  */
 class LineWriter {

@@ -342,6 +342,17 @@ netTest("a stop while an answer is under way: the client has its time, and nothi
   });
 });
 
+netTest(
+  "a program that stops its server at a request: the client has its answer, and nothing is said",
+  async () => {
+    await using lab: Lab = new Lab({ onRequests: () => lab.stop() });
+    using client = await lab.visit();
+    await client.send(REQUEST);
+    assertEquals(await client.receiveAll(), [ACK]);
+    assertEquals(lab.log.of("INFO", "WARN"), []);
+  },
+);
+
 netTest("the wire costs nothing at other levels: the logger is not asked", async () => {
   const logger = createLogger("WARN");
   const asked: unknown[] = [];
