@@ -39,7 +39,7 @@ export type { LevelName, Logger }; // for programs that use this module
  * stopped, and gets the numbers of clients (with a request at the least) and requests.
  *
  * ```ts
- * const signal = AbortSignal.timeout(60_000);
+ * const signal = AbortSignal.timeout(60_000); // It tells the server to stop after a minute.
  * const server = serve({ signal, onRequests: (students) => console.log(students) });
  * const { clients } = await server.finished;
  * ```
@@ -76,12 +76,11 @@ const FIRST_PAUSE_MS = 5;
 // `for await` accepts the clients, as `while True: conn, address = listener.accept()` does in
 // Python. It ends in one of these ways:
 //
-// - stop() has closed the listener. Then `while` ends, too.
-// - An accept has failed. The listener is still open, and `while` begins `for await` again.
+// - stop() has closed the listener: it ends without an error. Then `while` ends, too.
+// - An accept has failed: `for await` throws its error, and `while` begins `for await` again.
 //
-// It must not end in a third way: when an error leaves the body of a `for await`, JavaScript closes
-// what it loops over, here the listener, and nobody could connect any more. So Session.run never
-// throws.
+// In both cases `for await` itself has closed nothing. But if an error came out of its body, it
+// would close the listener, and nobody could connect any more. So Session.run never throws.
 async function acceptClients(listener: Deno.TcpListener, context: Context) {
   const { signal, waiting } = context;
   const served = { clients: 0, requests: 0 };
@@ -92,7 +91,7 @@ async function acceptClients(listener: Deno.TcpListener, context: Context) {
   };
   signal.addEventListener("abort", stop);
   if (signal.aborted) stop(); // It was aborted before we listened to it.
-  waiting.startClock(); // It measures how long we wait for a client.
+  waiting.startClock(); // for the limits of a visit. Nothing limits the wait for the next client.
   while (!signal.aborted) {
     try {
       for await (const conn of listener) {
@@ -159,7 +158,8 @@ interface Limit {
 // deno-fmt-ignore
 function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Required<ServeOptions>) {
   return {
-    // From the accept on; for a later request, from its first byte or the answer before it on.
+    // From the accept on. For a later request: from its first byte on. If that has come together
+    // with the request before: from the answer to that one on.
     request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${requestTimeout / 1000} s` },
     // A write has to wait if the client does not read, and all buffers on the way are full.
     write: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${requestTimeout / 1000} s` },
@@ -234,16 +234,15 @@ class Waiting {
    */
   async until<T>(operation: Promise<T>): Promise<T> {
     // `resolve(result)` makes `await winner` give the result, `reject(error)` makes it throw the
-    // error. The first call of one of them counts.
+    // error. The first call of one of them counts, later ones do nothing.
     const { promise: winner, resolve, reject } = Promise.withResolvers<T>();
-    operation.then(resolve, reject);
-    this.#interrupt = reject; // The clock calls it with the Fault of a limit.
+    operation.then(resolve, reject); // When it is done, it calls one of them.
+    this.#interrupt = reject; // When a limit is over, the clock calls it with the limit's Fault.
     this.#checkDeadlines(); // A limit can be over already: no `until` waited when it passed.
     const result = await winner;
-    // The program does one thing at a time. When it waits, it goes on with what is ready: first
-    // with reads, and with timers and ^C only when no read is ready. If a client sends all the
-    // time, one always is, and the clock would stand still. So if a tick is overdue, we wait for a
-    // timer of 0 ms, and the clock and ^C have their turn before we read again.
+    // The clock must have its turn, too. But when a read can go on, the program does that first,
+    // and timers come later. If a client sends all the time, a read can always go on, and the clock
+    // would stand still. So if a tick is overdue, we wait for a timer of our own.
     if (performance.now() - this.#tickedAt > TICK_MS) await delay(0);
     return result;
   }
@@ -314,7 +313,7 @@ class Session {
     return bytes;
   }
 
-  // Returns whether a part of the request was here before the greeting was sent.
+  // Step 1. Returns whether #read, which began before, has already put something into the framer.
   async #greet(): Promise<boolean> {
     await this.#write({ clientid: this.conn.remoteAddr.port });
     return this.#framer.pending().length > 0;
@@ -425,11 +424,11 @@ class Session {
     waiting.begin("step", limits.linger);
     const error = isBug ? "the server has failed, not you" : message;
     try {
-      // If the turn was over while we wrote, that write goes on. The error comes behind it.
+      // If a limit was over while we wrote, that write goes on. The error comes behind it.
       await waiting.until(this.#writing);
       await waiting.until(this.#write({ error }));
       await this.conn.closeWrite(); // shutdown(SHUT_WR) in Python
-      if (event !== "truncated") await this.#dropRest(); // A truncated stream has ended.
+      await this.#dropRest();
     } catch {
       // The client is gone, or it has not closed in time.
     }
@@ -437,8 +436,9 @@ class Session {
 
   // If bytes of the client are unread when we close, the kernel sends a reset, which means that the
   // connection is broken. At a reset the client's system may throw away the error before the client
-  // has read it. So we read and drop what still comes, until the client closes. This is called a
-  // lingering close. It begins with the last read: if a limit was over, that one is not done yet.
+  // has read it. So we read and drop what still comes, until the client closes or `linger` is over.
+  // This is called a lingering close. Only one read may wait at a time. If a limit was over, the
+  // last one still waits, so we begin with that.
   async #dropRest(): Promise<void> {
     let bytes = await this.context.waiting.until(this.#reading);
     while (bytes !== null) {
@@ -467,7 +467,8 @@ function limitVisit({ waiting, limits, logger }: Context): void {
     waiting.begin("step", limits.stopNow);
   } else if (stepLimit === limits.request) {
     // Its request is to come. A person would wonder why the server still runs.
-    const text = "The server stops: the current client has up to 5 s to finish";
+    const seconds = limits.stopping.ms / 1000;
+    const text = `The server stops: the current client has up to ${seconds} s to finish`;
     writeRecord(logger, "info", text, { event: "stopping" });
   }
 }
@@ -563,12 +564,13 @@ export const DEFAULTS = {
 type Context = ReturnType<typeof createContext>;
 
 function createContext(options: ServeOptions) {
+  // An `undefined` that is given must not take the place of a default.
   const given = Object.entries(options).filter(([_name, value]) => value !== undefined);
   const settings: Required<ServeOptions> = {
     // Of two values with the same name the later one counts.
     ...DEFAULTS,
     signal: new AbortController().signal, // It never aborts.
-    ...createPrinter("text"),
+    ...createPrinter("text"), // onListen and onRequests
     logger: createLogger(),
     ...Object.fromEntries(given),
   };
@@ -587,8 +589,10 @@ function createContext(options: ServeOptions) {
 /**
  * Finds the messages in a stream of MessagePack values: the header of each says where it ends.
  *
- * The buffer holds first the messages that are taken already, then what has arrived after them, and
- * then room for more: taken | #start, arrived | #end, room.
+ * What has arrived is in a buffer:
+ *
+ *     messages that were taken | the next messages | room for more
+ *                         #start              #end
  */
 export class Framer {
   readonly #buffer: Uint8Array<ArrayBuffer>;
@@ -607,8 +611,8 @@ export class Framer {
   }
 
   /**
-   * Reads once, when `next` has nothing more to give, and so the buffer has room. Returns the bytes
-   * that came, or `null` at the end of the stream.
+   * Reads once. Call it only when `next` has nothing more to give: then the buffer has room.
+   * Returns the bytes that came, or `null` at the end of the stream.
    */
   async read(conn: Pick<Deno.TcpConn, "read">): Promise<Uint8Array | null> {
     this.#buffer.copyWithin(0, this.#start, this.#end); // What is left moves to the front.
@@ -664,18 +668,19 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
  * behind the header. Two examples, with bytes in hexadecimal:
  *
  * - Strings of up to 31 bytes have no length field: a5 is a0 + 5, a string of 5 bytes.
- * - Longer strings have the first byte d9, da or db. Their `lengthBytes` are [1, 2, 4]: the length
- *   field has 1 byte behind d9, 2 behind da, 4 behind db. So da 01 00 is a string of 256 bytes.
+ * - Longer strings have the first byte d9, da or db: one family, with the row
+ *   `{ first: 0xd9, counts: "text bytes", lengthBytes: [1, 2, 4] }`. The length field has 1 byte
+ *   behind d9, 2 behind da, and 4 behind db. So da 01 00 is a string of 256 bytes.
  */
 interface Family {
   /** The first byte of its first format. The other formats have the next bytes. */
   readonly first: number;
   /** What the length counts. A pair is two values: the key and the value of a dict. */
   readonly counts?: "text bytes" | "bytes" | "values" | "pairs";
-  /** For each format, the width of its length field. Without one, the first byte has the length. */
+  /** For each format, how many bytes its length field has. Without it, the length is in `first`. */
   readonly lengthBytes?: number[];
-  /** For each format, how many bytes follow in any case, such as those of a number. */
-  readonly dataBytes?: number[];
+  /** For each format, how many bytes follow in any case: a number, or the type of an extension. */
+  readonly fixedBytes?: number[];
 }
 
 const FAMILIES: Family[] = [
@@ -685,11 +690,11 @@ const FAMILIES: Family[] = [
   { first: 0xa0, counts: "text bytes" }, // fixstr: 0xa5 is a string of 5 bytes
   { first: 0xc0 }, // nil; c1, which is never used; false and true
   { first: 0xc4, counts: "bytes", lengthBytes: [1, 2, 4] }, // bin 8, bin 16, bin 32
-  { first: 0xc7, counts: "bytes", lengthBytes: [1, 2, 4], dataBytes: [1, 1, 1] }, // ext: and a type
-  { first: 0xca, dataBytes: [4, 8] }, // float 32, float 64
-  { first: 0xcc, dataBytes: [1, 2, 4, 8] }, // uint 8 to uint 64
-  { first: 0xd0, dataBytes: [1, 2, 4, 8] }, // int 8 to int 64
-  { first: 0xd4, dataBytes: [2, 3, 5, 9, 17] }, // fixext: a type, and 1, 2, 4, 8 or 16 bytes
+  { first: 0xc7, counts: "bytes", lengthBytes: [1, 2, 4], fixedBytes: [1, 1, 1] }, // ext
+  { first: 0xca, fixedBytes: [4, 8] }, // float 32, float 64
+  { first: 0xcc, fixedBytes: [1, 2, 4, 8] }, // uint 8 to uint 64
+  { first: 0xd0, fixedBytes: [1, 2, 4, 8] }, // int 8 to int 64
+  { first: 0xd4, fixedBytes: [2, 3, 5, 9, 17] }, // fixext: a type, and 1, 2, 4, 8 or 16 bytes
   { first: 0xd9, counts: "text bytes", lengthBytes: [1, 2, 4] }, // str 8, str 16, str 32
   { first: 0xdc, counts: "values", lengthBytes: [2, 4] }, // array 16, array 32
   { first: 0xde, counts: "pairs", lengthBytes: [2, 4] }, // map 16, map 32
@@ -703,17 +708,18 @@ for (const family of FAMILIES) FAMILY_OF.fill(family, family.first);
 
 // Reads the header of the value that begins at `at`. `end` is the index after it, and `dataEnd` the
 // index after the bytes that belong to it. `values` is how many values follow: those in a list or
-// dict, which have headers of their own. For example, da 01 00 at index 0 is the second format of
-// its family, so `index` is 1; `end` is 3, `length` is 256, and `dataEnd` is 259.
+// dict, which have headers of their own. For example, da 01 00 at index 0: da is d9 + 1, so
+// `format` is 1; `end` is 3, `length` is 256, and `dataEnd` is 259.
 function readHeader(bytes: Uint8Array, at: number) {
-  const { first, counts, lengthBytes, dataBytes } = FAMILY_OF[bytes[at]];
-  const index = bytes[at] - first; // which format of the family
-  const end = at + 1 + (lengthBytes?.[index] ?? 0); // `?.` and `?? 0`: 0 if there is none
-  // Without a field the length is in the first byte. (A number has none, and it is not used then.)
-  let length = lengthBytes === undefined ? index : 0;
+  const { first, counts, lengthBytes, fixedBytes } = FAMILY_OF[bytes[at]];
+  const format = bytes[at] - first; // which one of the family
+  const end = at + 1 + (lengthBytes?.[format] ?? 0); // `?.` and `?? 0`: 0 if there is none
+  // Without a length field the first byte has the length: a5 is a0 + 5. (For a number it counts
+  // nothing, and is not used.)
+  let length = lengthBytes === undefined ? format : 0;
   for (let i = at + 1; i < end; i++) length = length * 256 + bytes[i];
   const isText = counts === "text bytes";
-  const header = { isText, end, dataEnd: end + (dataBytes?.[index] ?? 0), values: 0 };
+  const header = { isText, end, dataEnd: end + (fixedBytes?.[format] ?? 0), values: 0 };
   if (isText || counts === "bytes") header.dataEnd += length;
   if (counts === "values") header.values = length;
   if (counts === "pairs") header.values = length * 2;
@@ -852,8 +858,8 @@ function simplify(integer: number | bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : integer;
 }
 
-// The kind of a value that `decode` has made, in Python's words. JavaScript packs an integer of
-// more than 32 bits as a float, so a whole float is an integer, too.
+// The kind of a value that `decode` has made, in Python's words. Clients in JavaScript may pack an
+// integer of more than 32 bits as a float, so a whole float is an integer, too.
 function kindOf(value: unknown) {
   if (value === null) return "None";
   if (typeof value === "boolean") return "a bool";
@@ -870,7 +876,8 @@ function kindOf(value: unknown) {
  *
  * - `80 04 95`, from pickle.dumps(d): 80 and the version of pickle
  * - `{'student_name': 'Alice Brown'}`, from str(d)
- * - `{"student_name": "Alice Brown"}`, from json.dumps(d). `[` alone could be a length: 91.
+ * - `{"student_name": "Alice Brown"}`, from json.dumps(d). A printable character (from ! to ~) or a
+ *   space must follow the `{`, since a lone `{` can be a length of 123 in front of a message.
  * - `GET / HTTP/1.1`, from a browser; `HTTP/1.1 400 Bad Request`, from a web server
  */
 // deno-fmt-ignore
@@ -903,8 +910,8 @@ export interface SubmitOptions {
   onWaiting?: (hint: string) => void;
 }
 
-// A container or a forwarded port accepts a client itself. A server inside that listens at its own
-// 127.0.0.1 cannot be reached from there.
+// If the server runs in a container, or behind a forwarded port, that accepts the client itself.
+// Then it does not find a server that listens at 127.0.0.1, which nobody outside can reach.
 const WHY_CLOSED =
   "its own window says why. If it says nothing, something in between has answered " +
   "(a container, a forwarded port): start the server with --host 0.0.0.0";
@@ -1009,7 +1016,8 @@ function writeRecord(logger: Logger, level: Level, text: string, fields: object)
   try {
     logger[level](escape(text, UNSAFE), fields);
   } catch (error) {
-    console.error(error); // A log that fails must not end the server.
+    // A log that fails must not end the server. This one never throws.
+    createLogger().error(bugOf(error).message);
   }
 }
 
@@ -1067,7 +1075,8 @@ const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 // A character that can be seen: no white space (\s), no control, unassigned one or the like (C),
 // and none that a font leaves out, such as a zero-width space.
 const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
-// All others but the ordinary space. Some languages need them in a word; in quotes we escape them.
+// A character that cannot be seen, but for the ordinary space. In some languages a name needs such
+// characters, so they are only escaped where a text is shown in quotes.
 const INVISIBLE = /(?! )[\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/gu;
 
 // Puts \uXXXX in the place of these characters. To look first is faster: hardly a text has one.
@@ -1112,14 +1121,14 @@ class LineWriter {
   }
 
   // Returns how many bytes were written. A pipe, as in `main.ts | less`, is full while its reader
-  // does not read. A write waits for it, or, if another program has set the pipe to "non-blocking",
-  // fails and has taken nothing of such a piece: then we try again later.
+  // does not read. A write waits for it. But if another program has set the pipe to "non-blocking",
+  // the write fails, and has taken nothing of a piece of up to MAX_LINE_BYTES: we try again later.
   #tryToWrite(piece: Uint8Array): number {
     try {
       return this.output.writeSync(piece);
     } catch (error) {
       if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-      // To sleep for 1 ms, we wait for a change of a number that nobody changes.
+      // To sleep for 1 ms, while the whole program waits, we wait for a change that nobody makes.
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
       return 0;
     }
@@ -1387,8 +1396,8 @@ function explain(error: Error, { host, port }: Typed, advice: Record<string, str
 }
 
 // Returns the exit status: 0, or 1 for a failure, or 2 for a wrong command line.
-async function main(typed: string[]): Promise<number> {
-  const args = typed.filter((arg) => arg !== "--"); // `deno task` and npm may hand theirs on.
+async function main(argv: string[]): Promise<number> {
+  const args = argv.filter((arg) => arg !== "--"); // `deno task` and npm may hand theirs on.
   const isClient = args[0] === "client";
   const options = isClient ? CLIENT_OPTIONS : SERVER_OPTIONS;
   let values: Typed = {};

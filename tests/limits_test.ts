@@ -242,6 +242,29 @@ function slowDown(conn: Deno.TcpConn, gate: Promise<void>): void {
   };
 }
 
+netTest("one read waits at a time, also when a limit has left one and the server lingers", () => {
+  let waiting = 0;
+  let most = 0;
+  const count = (conn: Deno.TcpConn) => {
+    const read = conn.read.bind(conn);
+    conn.read = (space) => {
+      waiting++;
+      most = Math.max(most, waiting);
+      return read(space).finally(() => waiting--);
+    };
+  };
+  return withConnections(count, async () => {
+    await using lab = new Lab({ requestTimeout: 100 });
+    using client = await lab.visit();
+    await client.send(REQUEST.subarray(0, 5));
+    assert(isError((await client.receiveAll())[0]));
+    await client.send(REQUEST.subarray(5)); // The read that the limit has left brings it.
+    client.close();
+    await lab.check();
+    assertEquals(most, 1);
+  });
+});
+
 netTest("a limit that fires while an answer is under way does not make the linger longer", () => {
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
   return withConnections((conn) => slowDown(conn, gate), async () => {
