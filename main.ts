@@ -946,17 +946,12 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
     waiting.startClock();
     const text = "the server has sent no whole answer in 10 s";
     waiting.begin("step", { ms: 10_000, event: "answer", text });
-    await waiting.until(exchange(conn, framer, request));
+    await waiting.until(writeAll(conn, request));
+    await waiting.until(receive(conn, framer, "acknowledgement", isAcknowledgement));
   } finally {
     clearTimeout(hintTimer);
     waiting.stopClock();
   }
-}
-
-// Sends the request, and receives the acknowledgement.
-async function exchange(conn: Deno.TcpConn, framer: Framer, request: Uint8Array): Promise<void> {
-  await writeAll(conn, request);
-  await receive(conn, framer, "acknowledgement", isAcknowledgement);
 }
 
 function isGreeting(value: unknown): boolean {
