@@ -595,7 +595,6 @@ function createContext(options: ServeOptions) {
  *                         #start              #end
  */
 export class Framer {
-  readonly #buffer: Uint8Array<ArrayBuffer>;
   #start = 0; // where the next message begins
   #end = 0; // after the last byte that has arrived
 
@@ -605,29 +604,27 @@ export class Framer {
    */
   constructor(
     readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes,
-    buffer: Uint8Array<ArrayBuffer> = createBuffer(maxMessageBytes),
-  ) {
-    this.#buffer = buffer;
-  }
+    private readonly buffer: Uint8Array<ArrayBuffer> = createBuffer(maxMessageBytes),
+  ) {}
 
   /**
    * Reads once. Call it only when `next` has nothing more to give: then the buffer has room.
    * Returns the bytes that came, or `null` at the end of the stream.
    */
   async read(conn: Pick<Deno.TcpConn, "read">): Promise<Uint8Array | null> {
-    this.#buffer.copyWithin(0, this.#start, this.#end); // What is left moves to the front.
+    this.buffer.copyWithin(0, this.#start, this.#end); // What is left moves to the front.
     this.#end -= this.#start;
     this.#start = 0;
-    // `subarray` makes no copy, unlike a slice of bytes in Python: the bytes arrive in #buffer.
-    const count = await conn.read(this.#buffer.subarray(this.#end, this.#end + READ_BYTES));
+    // `subarray` makes no copy, unlike a slice of bytes in Python: the bytes arrive in `buffer`.
+    const count = await conn.read(this.buffer.subarray(this.#end, this.#end + READ_BYTES));
     if (count === null) return null;
     this.#end += count;
-    return this.#buffer.subarray(this.#end - count, this.#end);
+    return this.buffer.subarray(this.#end - count, this.#end);
   }
 
   /** What has arrived after the last message. It is valid until the next read. */
   pending(): Uint8Array<ArrayBuffer> {
-    return this.#buffer.subarray(this.#start, this.#end);
+    return this.buffer.subarray(this.#start, this.#end);
   }
 
   /** Drops what has arrived. */
@@ -642,13 +639,13 @@ export class Framer {
    */
   next(): Uint8Array<ArrayBuffer> | undefined {
     // If the message is not whole yet, this is the least end that it can have.
-    const end = findEnd(this.#buffer, this.#start, this.#end);
+    const end = findEnd(this.buffer, this.#start, this.#end);
     if (end - this.#start > this.maxMessageBytes) {
       const limit = plural(this.maxMessageBytes, "byte");
       throw new Fault("too-long", `over the limit of ${limit} (or no msgpack)`);
     }
     if (end > this.#end) return undefined;
-    const message = this.#buffer.subarray(this.#start, end);
+    const message = this.buffer.subarray(this.#start, end);
     this.#start = end;
     return message;
   }
