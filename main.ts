@@ -1089,9 +1089,6 @@ function lineOf({ student_name: name, github_username: user, sid }: Student): st
   return escape(`Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`, UNSAFE);
 }
 
-const textEncoder = new TextEncoder();
-const LINE_END = "\n".charCodeAt(0);
-
 /**
  * Writes whole lines to standard output or standard error. The whole program waits for it and hears
  * no signal: no request may be acknowledged before its line is printed.
@@ -1103,7 +1100,7 @@ class LineWriter {
 
   /** Writes lines. A torn line before them is ended, or the next one would be lost with it. */
   write(lines: string): void {
-    let rest = textEncoder.encode(`${this.#isTorn ? "\n" : ""}${lines}\n`);
+    let rest = Buffer.from(`${this.#isTorn ? "\n" : ""}${lines}\n`);
     this.#isTorn = true;
     while (rest.length > 0) {
       const count = this.#tryToWrite(firstLines(rest));
@@ -1128,9 +1125,9 @@ class LineWriter {
 }
 
 // As many whole lines as a pipe takes at once, but one line at the least.
-function firstLines(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  const lastEnd = bytes.lastIndexOf(LINE_END, MAX_LINE_BYTES - 1);
-  const end = lastEnd >= 0 ? lastEnd : bytes.indexOf(LINE_END);
+function firstLines(bytes: Buffer<ArrayBuffer>): Uint8Array {
+  const lastEnd = bytes.lastIndexOf("\n", MAX_LINE_BYTES - 1);
+  const end = lastEnd >= 0 ? lastEnd : bytes.indexOf("\n");
   return bytes.subarray(0, end + 1);
 }
 
