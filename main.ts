@@ -1298,12 +1298,9 @@ const SAME_SIGNAL_MS = 100;
 function stopAtSignals(controller: AbortController): void {
   let firstAt: number | undefined;
   const onSignal = () => {
-    if (firstAt === undefined) {
-      firstAt = performance.now();
-      controller.abort();
-    } else if (performance.now() - firstAt >= SAME_SIGNAL_MS) {
-      Deno.exit(1);
-    }
+    firstAt ??= performance.now(); // `??=` sets it only if it is undefined: at the first signal.
+    if (performance.now() - firstAt >= SAME_SIGNAL_MS) Deno.exit(1);
+    controller.abort(); // A second call does nothing.
   };
   for (const signal of STOP_SIGNALS) Deno.addSignalListener(signal, onSignal);
 }
