@@ -476,10 +476,7 @@ function limitVisit({ waiting, limits, logger }: Context): void {
 /** The system's codes for a client that was gone before its turn. EINVAL is the one of macOS. */
 const GONE = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"];
 
-/** The longest pause after a failed accept, in ms. */
-const LONGEST_PAUSE_MS = 1000;
-
-// After a failed accept. Returns the pause for the next failure, in ms.
+// After a failed accept. Returns the pause for the next failure, in ms: at most a second.
 async function recover(error: Error, pauseMs: number, { logger }: Context): Promise<number> {
   if (GONE.includes(codeOf(error))) {
     const text = `A client was gone before its turn: ${error.message}`;
@@ -490,7 +487,7 @@ async function recover(error: Error, pauseMs: number, { logger }: Context): Prom
   const text = `No accept, next try in ${pauseMs} ms: ${error.message}`;
   writeRecord(logger, "error", text, { event: "accept" });
   await delay(pauseMs);
-  return Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+  return Math.min(pauseMs * 2, 1000);
 }
 
 function bugOf(error: unknown): Fault {
