@@ -1100,7 +1100,10 @@ class LineWriter {
     let rest = Buffer.from(`${this.#isTorn ? "\n" : ""}${lines}\n`);
     this.#isTorn = true;
     while (rest.length > 0) {
-      const count = this.#tryToWrite(firstLines(rest));
+      // As many whole lines as a pipe takes at once, but one line at the least.
+      const lastEnd = rest.lastIndexOf("\n", MAX_LINE_BYTES - 1);
+      const end = lastEnd >= 0 ? lastEnd : rest.indexOf("\n");
+      const count = this.#tryToWrite(rest.subarray(0, end + 1));
       rest = rest.subarray(count);
     }
     this.#isTorn = false;
@@ -1119,13 +1122,6 @@ class LineWriter {
       return 0;
     }
   }
-}
-
-// As many whole lines as a pipe takes at once, but one line at the least.
-function firstLines(bytes: Buffer<ArrayBuffer>): Uint8Array {
-  const lastEnd = bytes.lastIndexOf("\n", MAX_LINE_BYTES - 1);
-  const end = lastEnd >= 0 ? lastEnd : bytes.indexOf("\n");
-  return bytes.subarray(0, end + 1);
 }
 
 const standardOutput = new LineWriter(Deno.stdout);
