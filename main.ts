@@ -1377,17 +1377,15 @@ async function main(argv: string[]): Promise<number> {
   const isClient = args[0] === "client";
   const options = isClient ? CLIENT_OPTIONS : SERVER_OPTIONS;
   let values: Typed = {};
-  if (args.includes("--help")) {
-    console.log(helpOf(isClient ? CLIENT_USAGE : SERVER_USAGE, options));
-    return 0;
-  }
-  if (args.includes("--version")) {
-    console.log(project.version);
-    return 0;
-  }
   try {
-    values = parseOptions(options, isClient ? args.slice(1) : args);
-    await (isClient ? runClient(values) : runServer(values));
+    if (args.includes("--help")) {
+      console.log(helpOf(isClient ? CLIENT_USAGE : SERVER_USAGE, options));
+    } else if (args.includes("--version")) {
+      console.log(project.version);
+    } else {
+      values = parseOptions(options, isClient ? args.slice(1) : args);
+      await (isClient ? runClient(values) : runServer(values));
+    }
     return 0;
   } catch (error) {
     const advice = isClient ? CLIENT_ADVICE : SERVER_ADVICE;
