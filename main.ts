@@ -595,10 +595,7 @@ export class Framer {
   #start = 0; // where the next message begins
   #end = 0; // after the last byte that has arrived
 
-  /**
-   * A framer for messages of up to `maxMessageBytes`. The buffer has room for such a message and
-   * for one read; framers that are not used at the same time can share it.
-   */
+  /** The buffer has room for a message and a read. Framers can share it, one after the other. */
   constructor(
     readonly maxMessageBytes: number = DEFAULTS.maxMessageBytes,
     private readonly buffer: Uint8Array<ArrayBuffer> = createBuffer(maxMessageBytes),
