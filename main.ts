@@ -67,7 +67,7 @@ export function serve(
   return { addr, finished: acceptClients(listener, context) };
 }
 
-/** The first pause after a failed accept, in ms. Each further one is twice as long. */
+// The first pause after a failed accept, in ms. Each further one is twice as long.
 const FIRST_PAUSE_MS = 5;
 
 // Serves one client after the other. Meanwhile the other clients wait in the kernel's queue. The
@@ -130,14 +130,12 @@ export class Fault extends Error {
   }
 }
 
-/** How important a record of the log is; the names of the logger's methods. */
+// How important a record of the log is; the names of the logger's methods.
 type Level = "debug" | "info" | "warn" | "error";
 
-/**
- * The ends of a visit at which the client gets no `{"error": ...}`: the event of the Fault, and the
- * level at which it is logged. At every other Fault the client gets the message, and the level is
- * "warn", or "error" for a mistake of this program.
- */
+// The ends of a visit at which the client gets no `{"error": ...}`: the event of the Fault, and the
+// level at which it is logged. At every other Fault the client gets the message, and the level is
+// "warn", or "error" for a mistake of this program.
 const SILENT_ENDS: Record<string, Level> = {
   dismissed: "debug", // the server is told to stop, and the client has its answer already
   left: "info", // the client closed or broke the connection before it had sent a byte
@@ -146,7 +144,7 @@ const SILENT_ENDS: Record<string, Level> = {
   stalled: "warn", // the client does not read its answers
 };
 
-/** A limit on the time that the server waits for a client: what is thrown after how many ms. */
+// A limit on the time that the server waits for a client: what is thrown after how many ms.
 interface Limit {
   readonly ms: number; // 0 is no limit
   readonly event: string;
@@ -176,23 +174,17 @@ function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Require
   };
 }
 
-/**
- * Limits are measured in ticks of a timer, one each 50 ms, and not by the time of day. While the
- * whole program is paused (by ^Z, or in a laptop that sleeps) the timer does not tick, and it does
- * not make up for it later. So such a time is not counted against the client.
- */
+// Limits are measured in ticks of a timer, one each 50 ms, and not by the time of day. While the
+// whole program is paused (by ^Z, or in a laptop that sleeps) the timer does not tick, and it does
+// not make up for it later. So such a time is not counted against the client.
 const TICK_MS = 50;
-/**
- * So many ticks are added to each limit: one because a limit begins between two ticks, and one
- * because after a pause the timer may tick before the bytes are read that came in time.
- */
+// So many ticks are added to each limit: one because a limit begins between two ticks, and one
+// because after a pause the timer may tick before the bytes are read that came in time.
 const SPARE_TICKS = 2;
 
-/**
- * Waits for what the other side does. `begin` says which limit is in force from now on, `until`
- * waits for an operation, such as a read. Two limits can be in force at a time: one for the whole
- * visit, and one for the step that the visit is in.
- */
+// Waits for what the other side does. `begin` says which limit is in force from now on, `until`
+// waits for an operation, such as a read. Two limits can be in force at a time: one for the whole
+// visit, and one for the step that the visit is in.
 class Waiting {
   #timer?: ReturnType<typeof setInterval>;
   #ticks = 0;
@@ -212,7 +204,7 @@ class Waiting {
     clearInterval(this.#timer);
   }
 
-  /** From now on this limit is in force. It takes the place of the one that had the same scope. */
+  // From now on this limit is in force. It takes the place of the one that had the same scope.
   begin(scope: "visit" | "step", limit: Limit): void {
     const ticks = limit.ms === 0 ? Infinity : Math.ceil(limit.ms / TICK_MS) + SPARE_TICKS;
     this.#deadlines.set(scope, { limit, endTick: this.#ticks + ticks });
@@ -222,16 +214,14 @@ class Waiting {
     this.#deadlines.clear();
   }
 
-  /** The limit for the step that the visit is in; `undefined` if there is no client. */
+  // The limit for the step that the visit is in; `undefined` if there is no client.
   stepLimit(): Limit | undefined {
     return this.#deadlines.get("step")?.limit;
   }
 
-  /**
-   * Gives the result of the operation, or throws its error. It is a race with the clock: if a limit
-   * is over first, it throws the Fault of that limit. Then the operation itself goes on, but nobody
-   * waits for it any more. There can only be one wait at a time.
-   */
+  // Gives the result of the operation, or throws its error. It is a race with the clock: if a limit
+  // is over first, it throws the Fault of that limit. Then the operation itself goes on, but nobody
+  // waits for it any more. There can only be one wait at a time.
   async until<T>(operation: Promise<T>): Promise<T> {
     // `resolve(result)` makes `await winner` give the result, `reject(error)` makes it throw the
     // error. The first call of one of them counts, later ones do nothing.
@@ -256,15 +246,13 @@ class Waiting {
 
 // ------------------------------------------------------------------ the visit of one client --
 
-/** The lab's answer to a request. */
+// The lab's answer to a request.
 const ACKNOWLEDGEMENT = 1;
-/** How long the first answer waits for a client that sends before it is greeted, in ms. */
+// How long the first answer waits for a client that sends before it is greeted, in ms.
 const EARLY_MS = 20;
 
-/**
- * The visit of one client, from accept to close. The calls of `#log.trace` are for the log at level
- * DEBUG, which shows what is on the wire.
- */
+// The visit of one client, from accept to close. The calls of `#log.trace` are for the log at level
+// DEBUG, which shows what is on the wire.
 class Session {
   #requests = 0; // how many were printed
   #reads = 0; // how many reads have brought bytes
@@ -473,7 +461,7 @@ function limitVisit({ waiting, limits, logger }: Context): void {
   }
 }
 
-/** The system's codes for a client that was gone before its turn. EINVAL is the one of macOS. */
+// The system's codes for a client that was gone before its turn. EINVAL is the one of macOS.
 const GONE = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"];
 
 // After a failed accept. Returns the pause for the next failure, in ms: at most a second.
@@ -645,7 +633,7 @@ export class Framer {
   }
 }
 
-/** The most bytes that one read brings. */
+// The most bytes that one read brings.
 const READ_BYTES = 65536;
 
 // A buffer with room for the longest message, and for one read behind what has come of it.
@@ -653,24 +641,22 @@ function createBuffer(maxMessageBytes: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(maxMessageBytes + READ_BYTES);
 }
 
-/**
- * Formats of the MessagePack specification that belong together. A value begins with a header: one
- * byte, which says the format, and for some formats a length field. What the length counts comes
- * behind the header. Two examples, with bytes in hexadecimal:
- *
- * - Strings of up to 31 bytes have no length field: a5 is a0 + 5, a string of 5 bytes.
- * - Longer strings have the first byte d9, da or db: one family, with the row
- *   `{ first: 0xd9, counts: "text bytes", lengthBytes: [1, 2, 4] }`. The length field has 1 byte
- *   behind d9, 2 behind da, and 4 behind db. So da 01 00 is a string of 256 bytes.
- */
+// Formats of the MessagePack specification that belong together. A value begins with a header: one
+// byte, which says the format, and for some formats a length field. What the length counts comes
+// behind the header. Two examples, with bytes in hexadecimal:
+//
+// - Strings of up to 31 bytes have no length field: a5 is a0 + 5, a string of 5 bytes.
+// - Longer strings have the first byte d9, da or db: one family, with the row
+//   `{ first: 0xd9, counts: "text bytes", lengthBytes: [1, 2, 4] }`. The length field has 1 byte
+//   behind d9, 2 behind da, and 4 behind db. So da 01 00 is a string of 256 bytes.
 interface Family {
-  /** The first byte of its first format. The other formats have the next bytes. */
+  // The first byte of its first format. The other formats have the next bytes.
   readonly first: number;
-  /** What the length counts. A pair is two values: the key and the value of a dict. */
+  // What the length counts. A pair is two values: the key and the value of a dict.
   readonly counts?: "text bytes" | "bytes" | "values" | "pairs";
-  /** For each format, how many bytes its length field has. Without it, the length is in `first`. */
+  // For each format, how many bytes its length field has. Without it, the length is in `first`.
   readonly lengthBytes?: number[];
-  /** For each format, how many bytes follow in any case: a number, or the type of an extension. */
+  // For each format, how many bytes follow in any case: a number, or the type of an extension.
   readonly fixedBytes?: number[];
 }
 
@@ -692,7 +678,7 @@ const FAMILIES: Family[] = [
   { first: 0xe0 }, // negative fixint: the value is in the byte itself
 ];
 
-/** The family of a value, by its first byte. */
+// The family of a value, by its first byte.
 const FAMILY_OF = new Array<Family>(256);
 // Each `fill` goes to the end of the array, and then the next family takes its part of that.
 for (const family of FAMILIES) FAMILY_OF.fill(family, family.first);
@@ -781,10 +767,8 @@ function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
   return true;
 }
 
-/**
- * The longest line, with its end, in bytes. Linux takes so many bytes whole into a pipe or not at
- * all, see LineWriter.
- */
+// The longest line, with its end, in bytes. Linux takes so many bytes whole into a pipe or not at
+// all, see LineWriter.
 const MAX_LINE_BYTES = 4096;
 
 // Takes the value of a message for a request, or throws a Fault that says what is wrong with it.
@@ -861,16 +845,14 @@ function kindOf(value: unknown) {
   return Array.isArray(value) ? "a list" : "a dict";
 }
 
-/**
- * Data of other programs that clients send by mistake: how it begins, its name, and what to do
- * instead. Each character is one byte. Examples, in the order of the rows:
- *
- * - `80 04 95`, from pickle.dumps(d): 80 and the version of pickle
- * - `{'student_name': 'Alice Brown'}`, from str(d)
- * - `{"student_name": "Alice Brown"}`, from json.dumps(d). A printable character (from ! to ~) or a
- *   space must follow the `{`, since a lone `{` can be a length of 123 in front of a message.
- * - `GET / HTTP/1.1`, from a browser; `HTTP/1.1 400 Bad Request`, from a web server
- */
+// Data of other programs that clients send by mistake: how it begins, its name, and what to do
+// instead. Each character is one byte. Examples, in the order of the rows:
+//
+// - `80 04 95`, from pickle.dumps(d): 80 and the version of pickle
+// - `{'student_name': 'Alice Brown'}`, from str(d)
+// - `{"student_name": "Alice Brown"}`, from json.dumps(d). A printable character (from ! to ~) or a
+//   space must follow the `{`, since a lone `{` can be a length of 123 in front of a message.
+// - `GET / HTTP/1.1`, from a browser; `HTTP/1.1 400 Bad Request`, from a web server
 // deno-fmt-ignore
 const STRANGERS = [
   // deno-lint-ignore no-control-regex
@@ -1007,7 +989,7 @@ function writeRecord(logger: Logger, level: Level, text: string, fields: object)
   }
 }
 
-/** Writes the records about one client. */
+// Writes the records about one client.
 class ClientLog {
   readonly client: string; // its address
 
@@ -1021,7 +1003,7 @@ class ClientLog {
     writeRecord(this.logger, level, `${client}: ${text}`, { event, client, ...fields });
   }
 
-  /** A record of the wire, to look at. `describe` is only called if the log shows it. */
+  // A record of the wire, to look at. `describe` is only called if the log shows it.
   trace(describe: () => { text: string }): void {
     if (this.logger.levelName !== "DEBUG") return;
     const { text, ...fields } = describe();
@@ -1083,16 +1065,14 @@ function lineOf({ student_name: name, github_username: user, sid }: Student): st
   return escape(`Connected: Student: ${name}, Github Username: ${user}, sid: ${sid}`, UNSAFE);
 }
 
-/**
- * Writes whole lines to standard output or standard error. The whole program waits for it and hears
- * no signal: no request may be acknowledged before its line is printed.
- */
+// Writes whole lines to standard output or standard error. The whole program waits for it and hears
+// no signal: no request may be acknowledged before its line is printed.
 class LineWriter {
   #isTorn = false; // The last write has failed (a full disk), maybe in the middle of a line.
 
   constructor(readonly output: { writeSync(bytes: Uint8Array): number }) {}
 
-  /** Writes lines. A torn line before them is ended, or the next one would be lost with it. */
+  // Writes lines. A torn line before them is ended, or the next one would be lost with it.
   write(lines: string): void {
     let rest = Buffer.from(`${this.#isTorn ? "\n" : ""}${lines}\n`);
     this.#isTorn = true;
@@ -1243,7 +1223,7 @@ function helpOf(usage: string, options: Option[]): string {
   return `${usage}\n${lines.join("\n")}\n  --help, --version`;
 }
 
-/** What was typed for each option, or its preset: text, by the name of the option. */
+// What was typed for each option, or its preset: text, by the name of the option.
 type Typed = Record<string, string>;
 
 function parseOptions(options: Option[], args: string[]): Typed {
@@ -1267,7 +1247,7 @@ function parseOptions(options: Option[], args: string[]): Typed {
   return typed;
 }
 
-/** Dashes and quotes of printed texts, which text programs put in the place of - and " and '. */
+// Dashes and quotes of printed texts, which text programs put in the place of - and " and '.
 const TYPOGRAPHIC = /[\u2010-\u2015\u2212\u201c-\u201e\u00ab\u00bb]|^\u2018|\u2019$/;
 
 function describeUnknown(arg: string, names: string[]): string {
@@ -1278,10 +1258,10 @@ function describeUnknown(arg: string, names: string[]): string {
     "that begins with - is written as in --sid=-5";
 }
 
-/** The signals that stop the server. Windows has SIGBREAK (Ctrl-Break) in the place of SIGTERM. */
+// The signals that stop the server. Windows has SIGBREAK (Ctrl-Break) in the place of SIGTERM.
 const TERMINATION: Deno.Signal = Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM";
 const STOP_SIGNALS: Deno.Signal[] = ["SIGINT", TERMINATION, "SIGHUP"];
-/** A terminal and a task runner both send a ^C on. Within this time it is the same one, in ms. */
+// A terminal and a task runner both send a ^C on. Within this time it is the same one, in ms.
 const SAME_SIGNAL_MS = 100;
 
 // The first signal stops the server. A further one ends the program at once.
@@ -1340,7 +1320,7 @@ async function runClient(typed: Typed): Promise<void> {
   console.log("Data acknowledged by server and you passed the test");
 }
 
-/** What to do about an error of the system, by its code. */
+// What to do about an error of the system, by its code.
 const SERVER_ADVICE: Record<string, string> = {
   EADDRINUSE: "the port is in use: end the other server, or choose another port with --port",
   EADDRNOTAVAIL: "this machine has no such address: --host 127.0.0.1, or 0.0.0.0 for all it has",
