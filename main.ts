@@ -17,7 +17,8 @@
  * each message ends is called framing.
  *
  * The lab comes first: the loop that accepts clients, then the limits on a client and the clock,
- * then the visit (`Session`). What the lab uses is behind it.
+ * then the visit (`Session`). Behind it is what the lab uses, to be looked up when it is needed:
+ * the options, the framing, the checks of a request, the client, printing, and the command line.
  *
  * @module
  */
@@ -67,8 +68,9 @@ export function serve(
   return { addr, finished: acceptClients(listener, context) };
 }
 
-// The first pause after a failed accept, in ms. Each further one is twice as long.
+// The pauses after failed accepts, in ms: each one is twice as long as the one before.
 const FIRST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 1000;
 
 // Serves one client after the other. Meanwhile the other clients wait in the kernel's queue. The
 // signal tells it to stop: ^C sets `signal.aborted` and calls stop(), see stopAtSignals.
@@ -464,7 +466,7 @@ function limitVisit({ waiting, limits, logger }: Context): void {
 // The system's codes for a client that was gone before its turn. EINVAL is the one of macOS.
 const GONE = ["ENOTCONN", "ECONNABORTED", "ECONNRESET", "EINVAL"];
 
-// After a failed accept. Returns the pause for the next failure, in ms: at most a second.
+// After a failed accept. Returns the pause for the next failure, in ms.
 async function recover(error: Error, pauseMs: number, { logger }: Context): Promise<number> {
   if (GONE.includes(codeOf(error))) {
     const text = `A client was gone before its turn: ${error.message}`;
@@ -475,7 +477,7 @@ async function recover(error: Error, pauseMs: number, { logger }: Context): Prom
   const text = `No accept, next try in ${pauseMs} ms: ${error.message}`;
   writeRecord(logger, "error", text, { event: "accept" });
   await delay(pauseMs);
-  return Math.min(pauseMs * 2, 1000);
+  return Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
 }
 
 function bugOf(error: unknown): Fault {
