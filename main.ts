@@ -1111,20 +1111,21 @@ function createPrinter(format: LogFormat) {
   return {
     onListen: ({ hostname: address, port }: Deno.NetAddr) => {
       const fields = { event: "listening", address, port, version: project.version };
-      standardOutput.write(formatLine(format, "INFO", `Listening at ${address}/${port}`, fields));
+      const text = `Listening at ${address}/${port}`;
+      standardOutput.write(format === "text" ? text : toJsonLine("INFO", fields));
     },
     onRequests: (students: Student[], client: string) => {
-      const lines = students.map((student) =>
-        formatLine(format, "INFO", lineOf(student), { event: "request", client, ...student })
-      );
-      standardOutput.write(lines.join("\n"));
+      const toLine = (student: Student) =>
+        format === "text"
+          ? lineOf(student)
+          : toJsonLine("INFO", { event: "request", client, ...student });
+      standardOutput.write(students.map(toLine).join("\n"));
     },
   };
 }
 
-// A line for people, which is the text, or one for programs.
-function formatLine(format: LogFormat, level: string, text: string, fields: object): string {
-  return format === "text" ? text : toJson({ time: new Date(), level, ...fields });
+function toJsonLine(level: string, fields: object): string {
+  return toJson({ time: new Date(), level, ...fields });
 }
 
 // @std's own handler for the console writes to standard output, which is for the lab's lines.
@@ -1144,7 +1145,9 @@ export type LogFormat = "text" | "json";
 /** A logger that writes records of this level or above to standard error, a line for each one. */
 export function createLogger(level: LevelName = "INFO", format: LogFormat = "text"): Logger {
   const formatter = ({ levelName, msg: message, args }: LogRecord) =>
-    formatLine(format, levelName, `${levelName} ${message}`, { ...Object(args[0]), message });
+    format === "text"
+      ? `${levelName} ${message}`
+      : toJsonLine(levelName, { ...Object(args[0]), message });
   return new Logger("lab", level, { handlers: [new StderrHandler(level, { formatter })] });
 }
 
