@@ -81,8 +81,9 @@ const LONGEST_PAUSE_MS = 1000;
 // - stop() has closed the listener: it ends without an error. Then `while` ends, too.
 // - An accept has failed: `for await` throws its error, and `while` begins `for await` again.
 //
-// In both cases `for await` itself has closed nothing. But if an error came out of its body, it
-// would close the listener, and nobody could connect any more. So Session.run never throws.
+// It must not end in a third way, by an error out of its body. Then JavaScript closes what the
+// `for await` loops over, here the listener, and nobody could connect any more. (It does not do so
+// when an accept fails.) So Session.run never throws.
 async function acceptClients(listener: Deno.TcpListener, context: Context) {
   const { signal, waiting } = context;
   const served = { clients: 0, requests: 0 };
@@ -158,8 +159,8 @@ interface Limit {
 // deno-fmt-ignore
 function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Required<ServeOptions>) {
   return {
-    // From the accept on. For a later request: from its first byte on. If that has come together
-    // with the request before: from the answer to that one on.
+    // From the accept on. For a later request: from its first byte on, or, if that came together
+    // with the request before, from the answer to that one on.
     request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${requestTimeout / 1000} s` },
     // A write has to wait if the client does not read, and all buffers on the way are full.
     write: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${requestTimeout / 1000} s` },
@@ -225,8 +226,8 @@ class Waiting {
   // is over first, it throws the Fault of that limit. Then the operation itself goes on, but nobody
   // waits for it any more. There can only be one wait at a time.
   async until<T>(operation: Promise<T>): Promise<T> {
-    // `resolve(result)` makes `await winner` give the result, `reject(error)` makes it throw the
-    // error. The first call of one of them counts, later ones do nothing.
+    // Two can end this wait: the operation and the clock. `resolve(result)` makes `await winner`
+    // give the result, `reject(error)` makes it throw the error. Only the first call has an effect.
     const { promise: winner, resolve, reject } = Promise.withResolvers<T>();
     operation.then(resolve, reject); // When it is done, it calls one of them.
     this.#interrupt = reject; // When a limit is over, the clock calls it with the limit's Fault.
@@ -320,7 +321,8 @@ class Session {
     return bytes;
   }
 
-  // Reads once. `null` is the end of the stream, as b"" is in Python.
+  // Reads once. What came is in the framer then, and it is returned, too. `null` is the end of the
+  // stream, as b"" is in Python.
   #read(): Promise<Uint8Array | null> {
     this.#reading = this.#framer.read(this.conn).then((bytes) => {
       if (bytes !== null) this.#reads++;
@@ -428,7 +430,7 @@ class Session {
   // connection is broken. At a reset the client's system may throw away the error before the client
   // has read it. So we read and drop what still comes, until the client closes or `linger` is over.
   // This is called a lingering close. Only one read may wait at a time. If a limit was over, the
-  // last one still waits, so we begin with that.
+  // last one still waits, so we begin with that. (If it is done, we get its result once more.)
   async #dropRest(): Promise<void> {
     let bytes = await this.context.waiting.until(this.#reading);
     while (bytes !== null) {
@@ -769,9 +771,12 @@ function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
   return true;
 }
 
-// The longest line, with its end, in bytes. Linux takes so many bytes whole into a pipe or not at
-// all, see LineWriter.
+// The longest line, with its end, in bytes. Linux takes so many bytes into a pipe whole or not at
+// all: see LineWriter.
 const MAX_LINE_BYTES = 4096;
+// The line of a message of up to so many bytes is always shorter than that: a byte of a message is
+// at most 6 bytes of the line, as in the escape \u001b. Such a line is not measured: it saves time.
+const SHORT_MESSAGE_BYTES = 600;
 
 // Takes the value of a message for a request, or throws a Fault that says what is wrong with it.
 function parseRequest(message: Uint8Array, value: unknown): Student {
@@ -782,7 +787,8 @@ function parseRequest(message: Uint8Array, value: unknown): Student {
     github_username: readText(fields, "github_username"),
     sid: readId(fields, "sid"),
   };
-  if (Buffer.byteLength(`${lineOf(student)}\n`) > MAX_LINE_BYTES) {
+  const isShort = message.length <= SHORT_MESSAGE_BYTES;
+  if (!isShort && Buffer.byteLength(`${lineOf(student)}\n`) > MAX_LINE_BYTES) {
     throw new Fault("too-long", `the line would be over the limit of ${MAX_LINE_BYTES} bytes`);
   }
   return student;
@@ -852,8 +858,8 @@ function kindOf(value: unknown) {
 //
 // - `80 04 95`, from pickle.dumps(d): 80 and the version of pickle
 // - `{'student_name': 'Alice Brown'}`, from str(d)
-// - `{"student_name": "Alice Brown"}`, from json.dumps(d). A printable character (from ! to ~) or a
-//   space must follow the `{`, since a lone `{` can be a length of 123 in front of a message.
+// - `{"student_name": "Alice Brown"}`, from json.dumps(d). Behind the `{` comes a printable
+//   character (from ! to ~) or a space. Otherwise the byte `{` can be a length before a message.
 // - `GET / HTTP/1.1`, from a browser; `HTTP/1.1 400 Bad Request`, from a web server
 // deno-fmt-ignore
 const STRANGERS = [
@@ -885,8 +891,8 @@ export interface SubmitOptions {
   onWaiting?: (hint: string) => void;
 }
 
-// If the server runs in a container, or behind a forwarded port, that accepts the client itself.
-// Then it does not find a server that listens at 127.0.0.1, which nobody outside can reach.
+// A container, such as one of Docker, accepts a client before it looks for the server in it. It
+// cannot reach a server that listens at 127.0.0.1, and then it closes the connection.
 const WHY_CLOSED =
   "its own window says why. If it says nothing, something in between has answered " +
   "(a container, a forwarded port): start the server with --host 0.0.0.0";
@@ -1043,7 +1049,7 @@ function toJson(value: unknown): string {
 // paragraphs. The last ones turn the direction of writing.
 const UNSAFE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 // A character that can be seen: no white space (\s), no control, unassigned one or the like (C),
-// and none that a font leaves out, such as a zero-width space.
+// none that a font leaves out, such as a zero-width space, and not the empty Braille sign (2800).
 const VISIBLE = /[^\s\p{C}\p{Default_Ignorable_Code_Point}\u2800]/u;
 // A character that cannot be seen, but for the ordinary space. In some languages a name needs such
 // characters, so they are only escaped where a text is shown in quotes.
@@ -1068,7 +1074,10 @@ function lineOf({ student_name: name, github_username: user, sid }: Student): st
 }
 
 // Writes whole lines to standard output or standard error. The whole program waits for it and hears
-// no signal: no request may be acknowledged before its line is printed.
+// no signal: no request may be acknowledged before its line is printed. A pipe, as in
+// `main.ts | less`, is full while its reader does not read. Then a write waits. But if another
+// program has set the pipe to "non-blocking", the write fails instead, and has taken nothing of a
+// piece of up to MAX_LINE_BYTES. So we write in such pieces, and try again after a failure.
 class LineWriter {
   #isTorn = false; // The last write has failed (a full disk), maybe in the middle of a line.
 
@@ -1079,7 +1088,7 @@ class LineWriter {
     let rest = Buffer.from(`${this.#isTorn ? "\n" : ""}${lines}\n`);
     this.#isTorn = true;
     while (rest.length > 0) {
-      // As many whole lines as a pipe takes at once, but one line at the least.
+      // As many whole lines as fit into a piece, but one line at the least.
       const lastEnd = rest.lastIndexOf("\n", MAX_LINE_BYTES - 1);
       const end = lastEnd >= 0 ? lastEnd : rest.indexOf("\n");
       const count = this.#tryToWrite(rest.subarray(0, end + 1));
@@ -1088,9 +1097,7 @@ class LineWriter {
     this.#isTorn = false;
   }
 
-  // Returns how many bytes were written. A pipe, as in `main.ts | less`, is full while its reader
-  // does not read. A write waits for it. But if another program has set the pipe to "non-blocking",
-  // the write fails, and has taken nothing of a piece of up to MAX_LINE_BYTES: we try again later.
+  // Returns how many bytes were written.
   #tryToWrite(piece: Uint8Array): number {
     try {
       return this.output.writeSync(piece);

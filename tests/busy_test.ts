@@ -23,11 +23,13 @@ import {
   visit,
 } from "./shared.ts";
 
-// Sends the beginning, and then requests without end, so many bytes in each segment. Reads nothing.
+// Sends the beginning, and then requests without end, so many bytes in each segment. Reads nothing
+// after the greeting, which says that it was accepted: in the queue a stop would end it at once.
 const SENDER = `
 import socket, sys
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+s.recv(100)
 print(s.getsockname()[1], flush=True)
 size, start, request = int(sys.argv[2]), *map(bytes.fromhex, sys.argv[3:])
 requests = request * 1000
