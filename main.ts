@@ -159,8 +159,8 @@ interface Limit {
 // deno-fmt-ignore
 function createLimits({ requestTimeout, keepAliveTimeout, turnTimeout }: Required<ServeOptions>) {
   return {
-    // From the accept on. For a later request: from its first byte on, or, if that came together
-    // with the request before, from the answer to that one on.
+    // From the accept on. For a later request: from its first byte on. If that has come together
+    // with the end of the request before it: from the answer to that request on.
     request: { ms: requestTimeout, event: "timeout", text: `no whole request within ${requestTimeout / 1000} s` },
     // A write has to wait if the client does not read, and all buffers on the way are full.
     write: { ms: requestTimeout, event: "stalled", text: `its answers were left unread for ${requestTimeout / 1000} s` },
@@ -416,7 +416,7 @@ class Session {
     waiting.begin("step", limits.linger);
     const error = isBug ? "the server has failed, not you" : message;
     try {
-      // If a limit was over while we wrote, that write goes on. The error comes behind it.
+      // If `turn` or `stopping` was over while we wrote, that write goes on. The error follows it.
       await waiting.until(this.#writing);
       await waiting.until(this.#write({ error }));
       await this.conn.closeWrite(); // shutdown(SHUT_WR) in Python
@@ -430,7 +430,7 @@ class Session {
   // connection is broken. At a reset the client's system may throw away the error before the client
   // has read it. So we read and drop what still comes, until the client closes or `linger` is over.
   // This is called a lingering close. Only one read may wait at a time. If a limit was over, the
-  // last one still waits, so we begin with that. (If it is done, we get its result once more.)
+  // last one still waits, so we begin with that. (If it is done, `await` gives its result again.)
   async #dropRest(): Promise<void> {
     let bytes = await this.context.waiting.until(this.#reading);
     while (bytes !== null) {
@@ -771,8 +771,8 @@ function isAscii(bytes: Uint8Array, start: number, end: number): boolean {
   return true;
 }
 
-// The longest line, with its end, in bytes. Linux takes so many bytes into a pipe whole or not at
-// all: see LineWriter.
+// The longest line of a request, with its end, in bytes. So many bytes a pipe of Linux takes whole
+// or not at all: no line is cut in two, see LineWriter.
 const MAX_LINE_BYTES = 4096;
 // The line of a message of up to so many bytes is always shorter than that: a byte of a message is
 // at most 6 bytes of the line, as in the escape \u001b. Such a line is not measured: it saves time.
@@ -1036,12 +1036,16 @@ function describeValue(step: string, bytes: Uint8Array, value: unknown, times = 
 // A value as JSON. What JSON does not have becomes text: bytes, and an integer that a JavaScript
 // number cannot hold.
 function toJson(value: unknown): string {
-  const json = JSON.stringify(value, (_key, part) => {
+  const replace = (_key: string, part: unknown) => {
     if (ArrayBuffer.isView(part)) return plural(part.byteLength, "byte");
     const simple = typeof part === "bigint" ? simplify(part) : part;
     return typeof simple === "bigint" ? String(simple) : simple;
-  });
-  return escape(json, UNSAFE);
+  };
+  try {
+    return escape(JSON.stringify(value, replace), UNSAFE);
+  } catch {
+    return "(nested too deeply to be shown)"; // Thousands of lists in each other fit in a message.
+  }
 }
 
 // Characters that could forge a line or move the cursor. `\p{Cc}` is each character that Unicode

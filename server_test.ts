@@ -374,6 +374,20 @@ netTest("keys of any length: the error stays short enough for one recv", async (
   includes(error.error, "the dict has: 'aaa");
 });
 
+netTest("lists in each other, thousands deep: the same error whatever the log shows", async () => {
+  const deep = new Uint8Array(3501).fill(0x91).with(3500, 0xc0);
+  const errors: unknown[] = [];
+  for (const level of ["WARN", "DEBUG"] as const) {
+    await using lab = new Lab({}, level);
+    using client = await lab.visit();
+    await client.send(deep);
+    errors.push(...await client.receiveAll());
+    assertEquals(lab.log.of("ERROR"), []);
+  }
+  assertEquals(errors.length, 2);
+  assertEquals(errors[0], errors[1]);
+});
+
 netTest("a request of the limit's length is taken; a limit of one's own", async () => {
   await using lab = new Lab();
   using client = await lab.visit();
