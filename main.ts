@@ -141,7 +141,7 @@ type Level = "debug" | "info" | "warn" | "error";
 // "warn", or "error" for a mistake of this program.
 const SILENT_ENDS: Record<string, Level> = {
   dismissed: "debug", // the server is told to stop, and the client has its answer already
-  left: "info", // the client closed or broke the connection before it had sent a byte
+  left: "info", // the client closed or broke the connection before we had read a byte of it
   idle: "info", // the client had its answer and was silent: many clients never close
   reset: "warn", // the client broke the connection later
   stalled: "warn", // the client does not read its answers
@@ -1280,7 +1280,7 @@ const STOP_SIGNALS: Deno.Signal[] = ["SIGINT", TERMINATION, "SIGHUP"];
 // A terminal and a task runner both send a ^C on. Within this time it is the same one, in ms.
 const SAME_SIGNAL_MS = 100;
 
-// The first signal stops the server. A further one ends the program at once.
+// The first signal stops the server. One that comes after SAME_SIGNAL_MS ends the program at once.
 function stopAtSignals(controller: AbortController): void {
   let firstAt: number | undefined;
   const onSignal = () => {
