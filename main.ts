@@ -368,15 +368,17 @@ class Session {
       throw bugOf(error); // What is not printed must not be acknowledged.
     }
     this.#requests += students.length;
-    await waiting.until(this.#write(ACKNOWLEDGEMENT, students.length));
+    const bytes = new Uint8Array(students.length).fill(1); // In MessagePack 1 is the byte 01.
+    await waiting.until(this.#write(ACKNOWLEDGEMENT, bytes, students.length));
     waiting.begin("step", limits.request); // A part of the next one can be here already.
   }
 
-  // Sends a value, as often as `times` says.
-  #write(value: number | Record<string, number | string>, times = 1): Promise<void> {
-    const one = encode(value);
-    const bytes = new Uint8Array(one.length * times);
-    for (let i = 0; i < times; i++) bytes.set(one, i * one.length);
+  // Sends a value. `bytes` is what goes on the wire: the value, as often as `times` says.
+  #write(
+    value: number | Record<string, number | string>,
+    bytes = encode(value),
+    times = 1,
+  ): Promise<void> {
     this.#log.trace(() => describeValue("send", bytes, value, times));
     this.#writing = writeAll(this.conn, bytes);
     return this.#writing;
