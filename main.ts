@@ -368,7 +368,8 @@ class Session {
       throw bugOf(error); // What is not printed must not be acknowledged.
     }
     this.#requests += students.length;
-    const bytes = new Uint8Array(students.length).fill(1); // In MessagePack 1 is the byte 01.
+    // In MessagePack a small integer is one byte, which is the integer itself.
+    const bytes = new Uint8Array(students.length).fill(ACKNOWLEDGEMENT);
     await waiting.until(this.#write(ACKNOWLEDGEMENT, bytes, students.length));
     waiting.begin("step", limits.request); // A part of the next one can be here already.
   }
