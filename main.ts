@@ -930,6 +930,10 @@ export async function submit(student: Student, options: SubmitOptions = {}): Pro
     waiting.startClock();
     const text = "the server has sent no whole answer in 10 s";
     waiting.begin("step", { ms: 10_000, event: "answer", text });
+    if (framer.pending().length > 0) {
+      // Whatever comes before the request is wrong. It can be the error of a timeout.
+      await waiting.until(receive(conn, framer, "answer before the request", () => false));
+    }
     await waiting.until(writeAll(conn, request));
     await waiting.until(receive(conn, framer, "acknowledgement", isAcknowledgement));
   } finally {

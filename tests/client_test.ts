@@ -93,6 +93,12 @@ const SERVERS: [name: string, greeting: Uint8Array, answer: Uint8Array, failure:
     'not the lab\'s server: its greeting is [[{"a":[[5]]}],[{"b":{}}]] (92 91 81 a1 61 91 91 05 91 81 a1 62 80 "....a......b.")',
   ],
   [
+    "acknowledges before the request",
+    bytes(HELLO, 1),
+    bytes(),
+    'not the lab\'s server: its answer before the request is 1 (01 ".")',
+  ],
+  [
     "refuses before the request",
     bytes(HELLO, encode({ error: "too late" })),
     bytes(),
